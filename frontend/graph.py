@@ -1,0 +1,187 @@
+"""The float graph: an immutable network of ops, in topological order, channels last.
+
+A pass is a function from graph to graph; nothing is changed in place, and every graph verifies
+itself when it is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from .errors import LutraError, ModelError, ShapeError
+from .ops import Array, Op, Operator, Shape
+
+OpT = TypeVar("OpT", bound=Operator, covariant=True)
+
+MAX_ELEMENTS = 2**28
+"""Largest number of elements of one value; a file that asks for more is refused, not tried."""
+
+
+@dataclass(frozen=True)
+class Node(Generic[OpT]):
+    """One op at work: it reads the values named ``inputs`` and defines the value ``output``."""
+
+    name: str
+    op: OpT
+    inputs: tuple[str, ...]
+    output: str
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of the network.
+
+    Attributes:
+        name: the value's name.
+        shape: its shape in the graph, channels last, without the batch axis.
+        axes: how the user's array is laid out: axis i of the graph is axis ``axes[i]`` of the
+            user's array, both counted without the batch.  A model that was channels first keeps
+            its interface this way.
+    """
+
+    name: str
+    shape: Shape
+    axes: Shape
+
+    @staticmethod
+    def of(name: str, shape: Shape) -> Port:
+        """A port whose outer layout is the graph's own."""
+        return Port(name, shape, tuple(range(len(shape))))
+
+    @property
+    def outer_shape(self) -> Shape:
+        """The shape of the user's array, without the batch axis."""
+        outer = [0] * len(self.shape)
+        for size, axis in zip(self.shape, self.axes, strict=True):
+            outer[axis] = size
+        return tuple(outer)
+
+    def enter(self, x: Array) -> Array:
+        """Bring the user's array (batch first) into the graph's layout."""
+        if x.ndim < 1 or x.shape[1:] != self.outer_shape:
+            raise ShapeError(
+                f"data for '{self.name}' has the wrong shape",
+                found=x.shape,
+                expected=f"(batch, {', '.join(map(str, self.outer_shape))})",
+            )
+        return x.transpose(0, *(a + 1 for a in self.axes))
+
+    def leave(self, x: Array) -> Array:
+        """Bring an array of the graph's layout into the user's."""
+        return x.transpose(0, *(int(a) + 1 for a in np.argsort(self.axes)))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A float network.
+
+    Attributes:
+        name: what the model calls itself.
+        inputs, outputs: the ports.
+        nodes: in topological order; each value is defined once.
+        constants: weights, float32, read-only.
+        shapes: shape of every value without the batch axis, inferred.
+    """
+
+    name: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    nodes: tuple[Node[Op], ...]
+    constants: Mapping[str, Array]
+    shapes: Mapping[str, Shape] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shapes", infer_shapes(self.inputs, self.nodes, self.constants))
+        for port in self.outputs:
+            if self.shapes.get(port.name) != port.shape:
+                raise ShapeError(
+                    f"output '{port.name}' has the wrong shape",
+                    found=port.shape,
+                    expected=self.shapes.get(port.name, "a value that the graph defines"),
+                )
+        for name, value in self.constants.items():
+            if not np.isfinite(value).all():
+                raise ModelError(
+                    f"weight '{name}' holds NaN or infinite values",
+                    found=f"{np.count_nonzero(~np.isfinite(value))} of {value.size}",
+                    expected="finite numbers",
+                    remedy="Train again with a smaller learning rate, or mend the export",
+                )
+
+    def consumers(self, value: str) -> list[Node[Op]]:
+        """The nodes that read ``value``."""
+        return [node for node in self.nodes if value in node.inputs]
+
+
+def infer_shapes(
+    inputs: Iterable[Port],
+    nodes: Sequence[Node[Operator]],
+    constants: Mapping[str, Array],
+) -> dict[str, Shape]:
+    """Shape of every value; verifies that the nodes are in order and define each value once.
+
+    Raises:
+        ShapeError: at the first node whose inputs do not fit it, with its name.
+    """
+    shapes: dict[str, Shape] = {port.name: port.shape for port in inputs}
+    shapes |= {name: value.shape for name, value in constants.items()}
+    for node in nodes:
+        for name in node.inputs:
+            if name not in shapes:
+                raise ModelError(
+                    f"reads '{name}', which no earlier node defines",
+                    node=node.name,
+                    remedy="The model file is damaged; export it again",
+                )
+        if node.output in shapes:
+            raise ModelError(f"defines '{node.output}' a second time", node=node.name)
+        try:
+            shape = node.op.infer(*(shapes[name] for name in node.inputs))
+        except LutraError as error:
+            error.node = error.node or node.name
+            raise
+        if math.prod(shape) > MAX_ELEMENTS:
+            raise ShapeError(
+                "the result is too large",
+                node=node.name,
+                found=shape,
+                expected=f"at most {MAX_ELEMENTS} elements a sample",
+            )
+        shapes[node.output] = shape
+    return shapes
+
+
+def evaluate(
+    graph: Graph, feeds: Mapping[str, Array], keep: Iterable[str] = ()
+) -> dict[str, Array]:
+    """Run the float graph on a batch.
+
+    Args:
+        graph: the network.
+        feeds: one array an input port, in the user's layout, batch first.
+        keep: further values to return; by default only the outputs are.
+
+    Returns:
+        Arrays by name: outputs in the user's layout, other kept values channels last.
+    """
+    wanted = set(keep)
+    outputs = {port.name: port for port in graph.outputs}
+    last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+    values: dict[str, Array] = {
+        port.name: port.enter(np.asarray(feeds[port.name], np.float32)) for port in graph.inputs
+    }
+    values |= graph.constants
+    kept: dict[str, Array] = {name: values[name] for name in wanted if name in values}
+    for i, node in enumerate(graph.nodes):
+        values[node.output] = node.op.forward(*(values[name] for name in node.inputs))
+        if node.output in wanted:
+            kept[node.output] = values[node.output]
+        for name in node.inputs:
+            if last_use[name] == i and name not in outputs and name not in graph.constants:
+                values.pop(name, None)
+    return kept | {name: port.leave(values[name]) for name, port in outputs.items()}

@@ -1,0 +1,106 @@
+"""Exact arithmetic: elementwise with broadcasting, matrix product, and reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ShapeError
+from .base import Array, Pullback, Shape, unbroadcast
+
+
+def _broadcast(shapes: tuple[Shape, ...]) -> Shape:
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ShapeError(
+            "operands cannot be broadcast", found=shapes, expected="axes alike, or of size 1"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Add:
+    """``a + b``."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return _broadcast(shapes)
+
+    def forward(self, *inputs: Array) -> Array:
+        return np.asarray(inputs[0] + inputs[1])
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        a, b = inputs
+        return self.forward(a, b), lambda grad: (
+            unbroadcast(grad, a.shape) if needs[0] else None,
+            unbroadcast(grad, b.shape) if needs[1] else None,
+        )
+
+
+@dataclass(frozen=True)
+class Sub:
+    """``a - b``."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return _broadcast(shapes)
+
+    def forward(self, *inputs: Array) -> Array:
+        return np.asarray(inputs[0] - inputs[1])
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        a, b = inputs
+        return self.forward(a, b), lambda grad: (
+            unbroadcast(grad, a.shape) if needs[0] else None,
+            unbroadcast(-grad, b.shape) if needs[1] else None,
+        )
+
+
+@dataclass(frozen=True)
+class Mul:
+    """``a · b``, value by value."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return _broadcast(shapes)
+
+    def forward(self, *inputs: Array) -> Array:
+        return np.asarray(inputs[0] * inputs[1])
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        a, b = inputs
+        return self.forward(a, b), lambda grad: (
+            unbroadcast(grad * b, a.shape) if needs[0] else None,
+            unbroadcast(grad * a, b.shape) if needs[1] else None,
+        )
+
+
+@dataclass(frozen=True)
+class ReduceMax:
+    """The largest value along the last axis, which stays with size 1."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return (*shapes[0][:-1], 1)
+
+    def forward(self, *inputs: Array) -> Array:
+        return np.asarray(inputs[0].max(axis=-1, keepdims=True))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        (x,) = inputs
+        first = np.zeros(x.shape, x.dtype)
+        np.put_along_axis(first, x.argmax(axis=-1, keepdims=True), 1, axis=-1)
+        return self.forward(x), lambda grad: (first * grad,)
+
+
+@dataclass(frozen=True)
+class ReduceSum:
+    """The sum along the last axis, which stays with size 1."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return (*shapes[0][:-1], 1)
+
+    def forward(self, *inputs: Array) -> Array:
+        return np.asarray(inputs[0].sum(axis=-1, keepdims=True))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        (x,) = inputs
+        return self.forward(x), lambda grad: (np.broadcast_to(grad, x.shape),)

@@ -1,0 +1,50 @@
+"""Ops that move values and change none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .base import Array, Pullback, Shape, expect
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """All axes but the batch in one, in the order in which they are stored."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return (math.prod(shapes[0]),)
+
+    def forward(self, *inputs: Array) -> Array:
+        return inputs[0].reshape(inputs[0].shape[0], -1)
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        shape = inputs[0].shape
+        return self.forward(*inputs), lambda grad: (grad.reshape(shape),)
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """Axes reordered; ``axes`` counts without the batch: output axis i is input axis axes[i]."""
+
+    axes: Shape
+
+    def infer(self, *shapes: Shape) -> Shape:
+        (x,) = shapes
+        expect(
+            sorted(self.axes) == list(range(len(x))),
+            "transpose must name every axis once",
+            found=self.axes,
+            expected=f"an order of {len(x)} axes",
+        )
+        return tuple(x[a] for a in self.axes)
+
+    def forward(self, *inputs: Array) -> Array:
+        return inputs[0].transpose(0, *(a + 1 for a in self.axes))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        back = np.argsort(self.axes)
+        return self.forward(*inputs), lambda grad: (grad.transpose(0, *(a + 1 for a in back)),)
