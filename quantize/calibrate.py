@@ -1,0 +1,189 @@
+"""Formats chosen from values: the network is run on real data, and each format is the one that
+keeps the data best at the width that the user wants."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..frontend.errors import ModelError
+from ..frontend.graph import Graph, evaluate
+from ..frontend.ops import (
+    Array,
+    AveragePool,
+    Conv,
+    Dense,
+    GlobalAveragePool,
+    Relu,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+from .cast import cast_float
+from .formats import MAX_INTEGER, Format, Overflow, Rounding
+from .precision import Settings
+
+SAMPLE = 1 << 18
+"""Values kept of each edge: enough for its distribution, small enough for any network."""
+
+BLOCK = 256
+"""Samples that are run through the float network at a time."""
+
+CLIPPED_BITS = 5
+"""How many bits below the largest value a format's range is tried at."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The format of a quantisation point, and the modes of its Cast."""
+
+    format: Format
+    rounding: Rounding
+    overflow: Overflow
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Every choice that lowering needs.
+
+    Attributes:
+        points: by the name of the float value.
+        weights: format of each weight, by the name of the constant.
+        index_bits: widest index of a table.
+    """
+
+    points: Mapping[str, Target]
+    weights: Mapping[str, Format]
+    index_bits: int
+
+
+def points(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Quantisation points: values that get a Cast, with the layers whose settings rule them.
+
+    A dense or convolution layer that feeds one ReLU alone is cast after the ReLU, where no bit is
+    spent on negative values.
+    """
+    outputs = {port.name for port in graph.outputs}
+    found: dict[str, tuple[str, ...]] = {port.name: (port.name,) for port in graph.inputs}
+    waiting: dict[str, str] = {}
+    for node in graph.nodes:
+        match node.op:
+            case Dense() | Conv() | AveragePool() | GlobalAveragePool():
+                readers = graph.consumers(node.output)
+                alone = len(readers) == 1 and isinstance(readers[0].op, Relu)
+                if alone and node.output not in outputs:
+                    waiting[node.output] = node.name
+                else:
+                    found[node.output] = (node.name,)
+            case Relu() if node.inputs[0] in waiting:
+                found[node.output] = (node.name, waiting[node.inputs[0]])
+            case Sigmoid() | Tanh() | Softmax():
+                found[node.output] = (node.name,)
+            case _:
+                pass
+    return found
+
+
+def calibrate(graph: Graph, settings: Settings, x: Array) -> Precision:
+    """Choose all formats.
+
+    Args:
+        graph: the float network.
+        settings: the user's wishes.
+        x: calibration data in the user's layout, batch first.
+
+    Raises:
+        ModelError: the data hold no sample, NaN or infinity, or a setting names no layer.
+        ShapeError: the data do not fit the input.
+    """
+    where = points(graph)
+    settings.check_names([*(port.name for port in graph.inputs), *(n.name for n in graph.nodes)])
+    samples = _observe(graph, check_data(graph, x), list(where))
+    targets = {}
+    for value, layers in where.items():
+        wish = settings.layers.get(layers[0])
+        full = settings.layer(layers[-1])
+        full = wish.over(full) if wish else full
+        assert full.bits is not None
+        assert full.rounding is not None
+        assert full.overflow is not None
+        chosen = full.format or choose_format(samples[value], full.bits)
+        targets[value] = Target(chosen, full.rounding, full.overflow)
+    return Precision(targets, _weight_formats(graph, settings), settings.index_bits)
+
+
+def check_data(graph: Graph, x: Array) -> Array:
+    """Samples as float32 in the user's layout, checked.
+
+    Raises:
+        ModelError: not numbers, no sample, or NaN or infinity among them.
+        ShapeError: the shape does not fit the input.
+    """
+    (port,) = graph.inputs
+    if x.dtype.kind not in "fiub":
+        raise ModelError("the data must be numbers", found=x.dtype, expected="float or integer")
+    x = x.astype(np.float32)
+    port.enter(x)
+    if not len(x):
+        raise ModelError("the data hold no sample", found=x.shape, expected="at least one")
+    bad = np.count_nonzero(~np.isfinite(x))
+    if bad:
+        raise ModelError(
+            "the data hold NaN or infinite values",
+            found=f"{bad} of {x.size}",
+            expected="finite numbers",
+            remedy="Drop or mend those samples",
+        )
+    return x
+
+
+def _observe(graph: Graph, x: Array, names: list[str]) -> dict[str, Array]:
+    """A sample of each value's distribution, with its extremes."""
+    (port,) = graph.inputs
+    blocks: dict[str, list[Array]] = {name: [] for name in names}
+    share = max(1, SAMPLE // math.ceil(len(x) / BLOCK))
+    for start in range(0, len(x), BLOCK):
+        kept = evaluate(graph, {port.name: x[start : start + BLOCK]}, names)
+        for name in names:
+            flat = kept[name].ravel()
+            stride = -(-flat.size // share)
+            blocks[name].append(flat[::stride])
+            blocks[name].append(np.array([flat.min(), flat.max()]))
+    return {name: np.concatenate(parts) for name, parts in blocks.items()}
+
+
+def _weight_formats(graph: Graph, settings: Settings) -> dict[str, Format]:
+    formats = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Dense | Conv):
+            wish = settings.layer(node.name)
+            assert wish.weight_bits is not None
+            formats[node.inputs[1]] = wish.weight_format or choose_format(
+                graph.constants[node.inputs[1]], wish.weight_bits
+            )
+    return formats
+
+
+def choose_format(values: Array, width: int) -> Format:
+    """The format of ``width`` bits that keeps ``values`` with the least squared error.
+
+    Tried are the range that holds the largest value and smaller ones, where clipping a few values
+    buys a finer step for all others; of two equally good ones the larger range wins.
+    """
+    v = np.asarray(values, np.float64).ravel()
+    signed = bool((v < 0).any())
+    largest = float(np.abs(v).max(initial=0.0))
+    if largest == 0.0:
+        return Format(signed, width, 0)
+    top = min(math.frexp(largest)[1] + 1 + signed, MAX_INTEGER)
+    best, least = None, math.inf
+    for integer in range(top, max(top - CLIPPED_BITS, -MAX_INTEGER), -1):
+        tried = Format(signed, width, integer)
+        error = float(np.square(cast_float(v, tried) * tried.step - v).sum())
+        if error < least:
+            best, least = tried, error
+    assert best is not None
+    return best

@@ -1,0 +1,133 @@
+"""The fixed graph: every edge has a format, every weight is raw integers, every loss is visible.
+
+Later stages infer nothing: the simulator runs its nodes, the generator writes them down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..frontend.errors import FormatError, LutraError, ModelError
+from ..frontend.graph import Node, Port, infer_shapes
+from ..frontend.ops import Array, Shape
+from .cast import Cast, fit, round_to_integer
+from .exact import ExactOp, Operand, Result, result
+from .formats import Format, Overflow
+from .lut import Lut
+
+FixedOp = ExactOp | Cast | Lut
+"""Ops of a fixed graph: exact ones, and the two that lose something."""
+
+
+@dataclass(frozen=True)
+class FixedGraph:
+    """A network of integers.
+
+    Attributes:
+        name: what the model calls itself.
+        inputs, outputs: the ports.
+        entry: for each input port, the ``Cast`` that brings the user's floats into its format.
+        nodes: in topological order.
+        constants: raw weights and tables, int64.
+        formats: format of every value, constants included.
+        shapes: shape of every value without the batch axis, inferred.
+        bounds: provable bounds of every value, inferred; each format is checked to hold them.
+    """
+
+    name: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    entry: Mapping[str, Cast]
+    nodes: tuple[Node[FixedOp], ...]
+    constants: Mapping[str, Array]
+    formats: Mapping[str, Format]
+    shapes: Mapping[str, Shape] = field(init=False, compare=False)
+    bounds: Mapping[str, Result] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        shapes = infer_shapes(self.inputs, self.nodes, self.constants)
+        object.__setattr__(self, "shapes", shapes)
+        missing = sorted(set(shapes) - set(self.formats))
+        if missing or any(port.name not in self.entry for port in self.inputs):
+            raise ModelError("a value has no format", found=missing or "an input without a Cast")
+        object.__setattr__(self, "bounds", self._verify())
+
+    def operand(self, name: str, bounds: Mapping[str, Result]) -> Operand:
+        """What is known of a value."""
+        known = bounds[name]
+        return Operand(
+            known.low, known.high, known.fraction, self.shapes[name], self.constants.get(name)
+        )
+
+    def _verify(self) -> dict[str, Result]:
+        bounds: dict[str, Result] = {}
+        for port in self.inputs:
+            bounds[port.name] = whole(self.formats[port.name])
+        for name, raw in self.constants.items():
+            low, high = (int(raw.min()), int(raw.max())) if raw.size else (0, 0)
+            bounds[name] = Result(low, high, self.formats[name].fraction, max(-low, high))
+            _check(name, bounds[name], self.formats[name])
+        for node in self.nodes:
+            try:
+                bounds[node.output] = self._bounds(node, bounds)
+                _check(node.output, bounds[node.output], self.formats[node.output])
+            except LutraError as error:
+                error.node = error.node or node.name
+                raise
+        return bounds
+
+    def _bounds(self, node: Node[FixedOp], bounds: Mapping[str, Result]) -> Result:
+        operands = [self.operand(name, bounds) for name in node.inputs]
+        match node.op:
+            case Cast() as cast:
+                x = bounds[node.inputs[0]]
+                expected = x.fraction - cast.format.fraction
+                if cast.shift != expected or self.formats[node.output] != cast.format:
+                    raise FormatError(
+                        "Cast does not fit its edges", found=cast.shift, expected=expected
+                    )
+                return cast_bounds(cast, x)
+            case Lut():
+                index, table = self.formats[node.inputs[0]], bounds[node.inputs[1]]
+                if self.shapes[node.inputs[1]] != (1 << index.width,):
+                    raise FormatError(
+                        "the table does not fit its index",
+                        found=self.shapes[node.inputs[1]],
+                        expected=f"{1 << index.width} entries",
+                    )
+                return table
+            case op:
+                return result(op, operands)
+
+
+def cast_bounds(cast: Cast, x: Result) -> Result:
+    """Bounds of a Cast's results: its values at the ends, unless something may wrap between."""
+    ends = np.array([x.low, x.high], np.float64)
+    rounded = round_to_integer(ends * 2.0**-cast.shift, cast.rounding)
+    inside = (rounded >= cast.format.low).all() and (rounded <= cast.format.high).all()
+    if inside or cast.overflow in (Overflow.SAT, Overflow.SAT_SYM):
+        raw = fit(rounded, cast.format, cast.overflow)
+        return Result(int(raw[0]), int(raw[1]), cast.format.fraction, int(np.abs(raw).max()))
+    return whole(cast.format)
+
+
+def whole(format_: Format) -> Result:
+    """Bounds of a format, whatever the values."""
+    magnitude = max(-format_.low, format_.high)
+    return Result(format_.low, format_.high, format_.fraction, magnitude)
+
+
+def _check(name: str, bounds: Result, format_: Format) -> None:
+    if (
+        bounds.fraction != format_.fraction
+        or bounds.low < format_.low
+        or bounds.high > format_.high
+    ):
+        raise FormatError(
+            f"the format of '{name}' does not hold its values",
+            found=f"{format_}, fraction {format_.fraction}",
+            expected=f"raw {bounds.low} to {bounds.high} with fraction {bounds.fraction}",
+        )
