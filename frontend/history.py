@@ -1,0 +1,40 @@
+"""What happened in a training run, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One epoch.
+
+    Attributes:
+        epoch: its number, from 1.
+        loss: mean training loss over the epoch's samples, as the weights changed.
+        validation_loss: mean loss over the validation set after the epoch.
+        validation_accuracy: share of the validation set that is classified right; None if the
+            targets are not classes.
+    """
+
+    epoch: int
+    loss: float
+    validation_loss: float
+    validation_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class History:
+    """All epochs of a run, in order, those before an interruption among them."""
+
+    epochs: tuple[EpochResult, ...] = ()
+    stopped_early: bool = False
+
+    @property
+    def best(self) -> EpochResult | None:
+        """The first epoch with the smallest validation loss."""
+        return min(self.epochs, key=lambda result: result.validation_loss, default=None)
+
+    def since_best(self) -> int:
+        """Epochs that came after the best one."""
+        return len(self.epochs) - self.best.epoch if self.best else 0
