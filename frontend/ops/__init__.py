@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from .activation import Relu, Sigmoid, Softmax, Tanh
-from .arithmetic import Add, Mul, ReduceMax, ReduceSum, Sub
-from .base import Array, Operator, Pullback, Shape
+from .arithmetic import Add, Div, MatMul, Mul, ReduceMax, ReduceSum, Sub
+from .base import Array, Computable, Operator, Pullback, Shape
 from .conv import Conv
 from .dense import Dense
 from .dropout import Dropout
+from .elementwise import Abs, Exp, Log, Neg, Power
+from .losses import SoftmaxCrossEntropy, SquaredError
 from .pool import AveragePool, GlobalAveragePool, MaxPool, SumPool
-from .shape import Flatten, Transpose
+from .reduction import Mean, Sum
+from .shape import Flatten, Reshape, Transpose
 from .window import Window
 
 Op = (
@@ -28,26 +31,39 @@ Op = (
 """Ops of a float graph: what a network can be made of."""
 
 __all__ = [
+    "Abs",
     "Add",
     "Array",
     "AveragePool",
+    "Computable",
     "Conv",
     "Dense",
+    "Div",
     "Dropout",
+    "Exp",
     "Flatten",
     "GlobalAveragePool",
+    "Log",
+    "MatMul",
     "MaxPool",
+    "Mean",
     "Mul",
+    "Neg",
     "Op",
     "Operator",
+    "Power",
     "Pullback",
     "ReduceMax",
     "ReduceSum",
     "Relu",
+    "Reshape",
     "Shape",
     "Sigmoid",
     "Softmax",
+    "SoftmaxCrossEntropy",
+    "SquaredError",
     "Sub",
+    "Sum",
     "SumPool",
     "Tanh",
     "Transpose",

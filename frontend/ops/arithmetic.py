@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ShapeError
-from .base import Array, Pullback, Shape, unbroadcast
+from .base import Array, Pullback, Shape, expect, unbroadcast
 
 
 def _broadcast(shapes: tuple[Shape, ...]) -> Shape:
@@ -71,6 +71,51 @@ class Mul:
         return self.forward(a, b), lambda grad: (
             unbroadcast(grad * b, a.shape) if needs[0] else None,
             unbroadcast(grad * a, b.shape) if needs[1] else None,
+        )
+
+
+@dataclass(frozen=True)
+class Div:
+    """``a / b``, value by value.  Not exact: training alone uses it."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return _broadcast(shapes)
+
+    def forward(self, *inputs: Array) -> Array:
+        return np.asarray(inputs[0] / inputs[1])
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        a, b = inputs
+        y = self.forward(a, b)
+        return y, lambda grad: (
+            unbroadcast(grad / b, a.shape) if needs[0] else None,
+            unbroadcast(-grad * y / b, b.shape) if needs[1] else None,
+        )
+
+
+@dataclass(frozen=True)
+class MatMul:
+    """Matrix product over the last two axes, broadcast over those before: (n, k) · (k, m)."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        a, b = shapes
+        expect(
+            len(a) >= 2 and len(b) >= 2 and a[-1] == b[-2],
+            "matrices do not fit for a product",
+            found=f"{a} and {b}",
+            expected="(..., n, k) and (..., k, m)",
+        )
+        return (*_broadcast((a[:-2], b[:-2])), a[-2], b[-1])
+
+    def forward(self, *inputs: Array) -> Array:
+        self.infer(inputs[0].shape, inputs[1].shape)
+        return np.asarray(inputs[0] @ inputs[1])
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        a, b = inputs
+        return self.forward(a, b), lambda grad: (
+            unbroadcast(grad @ b.swapaxes(-1, -2), a.shape) if needs[0] else None,
+            unbroadcast(a.swapaxes(-1, -2) @ grad, b.shape) if needs[1] else None,
         )
 
 

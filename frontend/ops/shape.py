@@ -27,6 +27,32 @@ class Flatten:
 
 
 @dataclass(frozen=True)
+class Reshape:
+    """The same values in another shape, the batch axis included; one size may be -1."""
+
+    shape: Shape
+
+    def infer(self, *shapes: Shape) -> Shape:
+        known = math.prod(n for n in self.shape if n != -1)
+        whole = math.prod(shapes[0])
+        fits = whole % known == 0 if -1 in self.shape and known else whole == known
+        expect(
+            fits and self.shape.count(-1) <= 1,
+            "the sizes do not fit for a reshape",
+            found=f"{shapes[0]} to {self.shape}",
+            expected=f"{whole} values",
+        )
+        return tuple(whole // known if n == -1 else n for n in self.shape)
+
+    def forward(self, *inputs: Array) -> Array:
+        return inputs[0].reshape(self.infer(inputs[0].shape))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        shape = inputs[0].shape
+        return self.forward(*inputs), lambda grad: (grad.reshape(shape),)
+
+
+@dataclass(frozen=True)
 class Transpose:
     """Axes reordered; ``axes`` counts without the batch: output axis i is input axis axes[i]."""
 
