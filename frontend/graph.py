@@ -14,9 +14,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from .errors import LutraError, ModelError, ShapeError
-from .ops import Array, Op, Operator, Shape
+from .ops import Array, Computable, Op, Shape
 
-OpT = TypeVar("OpT", bound=Operator, covariant=True)
+OpT = TypeVar("OpT", bound=Computable, covariant=True)
 
 MAX_ELEMENTS = 2**28
 """Largest number of elements of one value; a file that asks for more is refused, not tried."""
@@ -120,7 +120,7 @@ class Graph:
 
 def infer_shapes(
     inputs: Iterable[Port],
-    nodes: Sequence[Node[Operator]],
+    nodes: Sequence[Node[Computable]],
     constants: Mapping[str, Array],
 ) -> dict[str, Shape]:
     """Shape of every value; verifies that the nodes are in order and define each value once.

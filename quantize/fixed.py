@@ -33,6 +33,7 @@ class FixedGraph:
         nodes: in topological order.
         constants: raw weights and tables, int64.
         formats: format of every value, constants included.
+        layers: for each node, the layer of the float graph that it comes from.
         shapes: shape of every value without the batch axis, inferred.
         bounds: provable bounds of every value, inferred; each format is checked to hold them.
     """
@@ -44,6 +45,7 @@ class FixedGraph:
     nodes: tuple[Node[FixedOp], ...]
     constants: Mapping[str, Array]
     formats: Mapping[str, Format]
+    layers: Mapping[str, str]
     shapes: Mapping[str, Shape] = field(init=False, compare=False)
     bounds: Mapping[str, Result] = field(init=False, compare=False)
 

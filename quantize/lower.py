@@ -59,6 +59,8 @@ class _Lowering:
         self.graph = graph
         self.precision = precision
         self.nodes: list[Node[FixedOp]] = []
+        self.layers: dict[str, str] = {}
+        self.layer = ""
         self.constants: dict[str, Array] = {}
         self.formats: dict[str, Format] = {}
         self.bounds: dict[str, Result] = {}
@@ -86,9 +88,11 @@ class _Lowering:
             tuple(self.nodes),
             self.constants,
             self.formats,
+            self.layers,
         )
 
     def _node(self, node: Node[Op]) -> None:
+        self.layer = node.name
         x = node.inputs[0]
         match node.op:
             case Dense() | Conv() as op:
@@ -128,6 +132,7 @@ class _Lowering:
     def _emit(self, output: str, op: FixedOp, *inputs: str) -> str:
         """Add a node; its name is that of its output."""
         self.nodes.append(Node(output, op, inputs, output))
+        self.layers[output] = self.layer
         self.shapes[output] = op.infer(*(self.shapes[name] for name in inputs))
         return output
 

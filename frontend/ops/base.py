@@ -16,8 +16,8 @@ Pullback = Callable[[Array], tuple[Array | None, ...]]
 """Takes the gradient of the output, gives one gradient an input (None where none was needed)."""
 
 
-class Operator(Protocol):
-    """The interface of an op.  Ops are frozen dataclasses: equal attributes, equal op.
+class Computable(Protocol):
+    """What every op of every graph can do.  Ops are frozen dataclasses: equal attributes, equal op.
 
     Activations carry a leading batch axis that shapes leave out; weights have none.  Layouts are
     channels last: ``(batch, height, width, channels)``.
@@ -32,6 +32,10 @@ class Operator(Protocol):
 
     def forward(self, *inputs: Array) -> Array:
         """Result for a batch.  An exact op gives integers for integer-valued inputs."""
+
+
+class Operator(Computable, Protocol):
+    """An op with a gradient: what a float network and its training are made of."""
 
     def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
         """Result, and the function that pulls a gradient of the result back to the inputs.

@@ -1,0 +1,89 @@
+"""Weights, biases and tables as C++ arrays of raw integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..frontend.ops import Array
+from ..quantize.lut import Lut
+from .cpp import native_type
+from .names import Names
+from .pack import pack_rows, weight_rows
+from .plan import DenseProcess, Plan
+
+COLUMNS = 96
+
+
+@dataclass(frozen=True)
+class PackedArray:
+    """A constant array of machine words: ``rows`` are the initialisers of its rows."""
+
+    name: str
+    words: int
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A look-up table: a type with ``at(index)``."""
+
+    name: str
+    type: str
+    length: int
+    lines: tuple[str, ...]
+
+
+def packed_arrays(plan: Plan) -> list[PackedArray]:
+    """Weights and biases of every dense process."""
+    arrays = []
+    for process in plan.processes:
+        if isinstance(process, DenseProcess):
+            weight, *bias = process.node.inputs[1:]
+            pe, simd = process.fold.pe, process.fold.simd
+            matrix = plan.graph.constants[weight].reshape(process.inputs, process.outputs)
+            rows = weight_rows(matrix, pe, simd)
+            width = plan.graph.formats[weight].width
+            arrays.append(_packed(f"{process.name}_weights", pack_rows(rows, width)))
+            raw = (
+                plan.graph.constants[bias[0]] if bias else np.zeros(process.outputs, np.int64)
+            ).reshape(-1, pe)
+            acc = plan.graph.formats[process.node.output].width
+            arrays.append(_packed(f"{process.name}_bias", pack_rows(raw, acc)))
+    return arrays
+
+
+def _packed(name: str, words: Array) -> PackedArray:
+    rows = tuple(
+        "{" + ", ".join(f"0x{word:x}ULL" for word in row) + "}" for row in words.tolist()
+    )
+    return PackedArray(name, words.shape[1], rows)
+
+
+def tables(plan: Plan, names: Names) -> dict[str, Table]:
+    """Look-up tables by the name of their constant; equal tables are not merged."""
+    found: dict[str, Table] = {}
+    for node in plan.graph.nodes:
+        if isinstance(node.op, Lut):
+            constant = node.inputs[1]
+            raw = plan.graph.constants[constant]
+            found[constant] = Table(
+                names.fresh(f"{node.output}_table"),
+                native_type(plan.graph.formats[constant]),
+                len(raw),
+                _lines(raw),
+            )
+    return found
+
+
+def _lines(raw: Array) -> tuple[str, ...]:
+    """The integers, separated by commas, in lines of readable length."""
+    lines, line = [], ""
+    for value in raw.tolist():
+        item = f"{value}LL, " if abs(value) >> 31 else f"{value}, "
+        if len(line) + len(item) > COLUMNS:
+            lines.append(line.rstrip())
+            line = ""
+        line += item
+    return (*lines, line.rstrip(", "))

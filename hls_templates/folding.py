@@ -1,0 +1,100 @@
+"""Folding: how many outputs (``pe``) and inputs (``simd``) a layer handles in a cycle.
+
+A file looks like this::
+
+    [layers.conv1]      # a layer of the model
+    pe = 4
+    simd = 1
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..frontend.errors import LutraError, ModelError
+
+
+class FoldingError(LutraError):
+    """A folding does not fit its layer or the tools."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Parallelism of one layer; 1 and 1 is one multiplier."""
+
+    pe: int = 1
+    simd: int = 1
+
+
+@dataclass(frozen=True)
+class Folding:
+    """Parallelism by layer; a layer that is not named is fully folded."""
+
+    layers: Mapping[str, Fold] = field(default_factory=dict)
+
+    def fold(self, layer: str) -> Fold:
+        return self.layers.get(layer, Fold())
+
+    def check_names(self, known: Iterable[str]) -> None:
+        """Raise a :class:`ModelError` for a layer that the model does not have."""
+        known = list(known)
+        for name in self.layers:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                raise ModelError(
+                    f"the model has no layer '{name}'",
+                    expected=f"one of {', '.join(known)}",
+                    remedy=f"Did you mean '{near[0]}'?" if near else None,
+                )
+
+
+def load_folding(path: Path) -> Folding:
+    """Read a folding file.
+
+    Raises:
+        ModelError: it cannot be read, is not TOML, or is not laid out as above.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ModelError(f"cannot be read as TOML: {error}", file=str(path)) from None
+    layers = data.pop("layers", {})
+    if data or not isinstance(layers, dict):
+        raise ModelError(
+            "only [layers.NAME] tables may stand in a folding file",
+            file=str(path),
+            found=", ".join(data) or layers,
+        )
+    folds = {}
+    for name, table in layers.items():
+        fits = isinstance(table, dict) and set(table) <= {"pe", "simd"}
+        if not fits or not all(type(v) is int and v >= 1 for v in table.values()):
+            raise ModelError(
+                f"the folding of '{name}' is not right",
+                file=str(path),
+                found=table,
+                expected="pe and simd, whole numbers from 1",
+            )
+        folds[name] = Fold(**table)
+    return Folding(folds)
+
+
+def divide(layer: str, what: str, lanes: int, size: int) -> int:
+    """``size / lanes``, if it is whole.
+
+    Raises:
+        FoldingError: it is not; the message lists what would fit.
+    """
+    if size % lanes:
+        fitting = [n for n in range(1, size + 1) if size % n == 0]
+        raise FoldingError(
+            f"{what} does not divide the layer",
+            node=layer,
+            found=f"{what} {lanes} for {size}",
+            expected=f"one of {', '.join(map(str, fitting))}",
+        )
+    return size // lanes

@@ -1,0 +1,207 @@
+"""The plan of a design: which processes there are, and which stream joins which.
+
+Everything that the C++ text needs is decided here or before; the text follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..frontend.graph import Node, Port
+from ..frontend.ops import Conv, MaxPool, SumPool, Window
+from ..quantize.fixed import FixedGraph, FixedOp
+from ..quantize.formats import Format
+from .folding import Fold
+
+Unary = tuple[Node[FixedOp], ...]
+"""Functions of one value that a process applies to its results, in order."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A FIFO between two processes.
+
+    Attributes:
+        name: its identifier.
+        format: format of one value.
+        lanes: values a beat.
+        beats: beats a frame.
+        depth: beats that it can hold.
+    """
+
+    name: str
+    format: Format
+    lanes: int
+    beats: int
+    depth: int
+
+    @property
+    def bits(self) -> int:
+        return self.lanes * self.format.width
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of the dataflow.
+
+    Attributes:
+        name: identifier, unique in the design.
+        layer: the model's layer that it belongs to.
+        reads, writes: streams, in the order of the kernel's arguments.
+    """
+
+    name: str
+    layer: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DenseProcess(Process):
+    """Matrix-vector products: a dense layer, or a convolution behind its window."""
+
+    node: Node[FixedOp]
+    positions: int
+    inputs: int
+    outputs: int
+    fold: Fold
+    post: Unary
+
+
+@dataclass(frozen=True)
+class WindowProcess(Process):
+    """The sliding window of a convolution or a pooling layer, as two spatial axes."""
+
+    window: Window
+    image: tuple[int, int, int]
+    lanes: int
+    fill: int
+
+
+@dataclass(frozen=True)
+class PoolProcess(Process):
+    """A reduction of windows, channel by channel."""
+
+    node: Node[FixedOp]
+    positions: int
+    window: int
+    channels: int
+    pe: int
+    post: Unary
+
+
+@dataclass(frozen=True)
+class MapProcess(Process):
+    """Functions of one value alone."""
+
+    beats: int
+    pe: int
+    post: Unary
+
+
+@dataclass(frozen=True)
+class BelowMaxProcess(Process):
+    """Distance of each value below its row's maximum."""
+
+    node: Node[FixedOp]
+    rows: int
+    length: int
+    post: Unary
+
+
+@dataclass(frozen=True)
+class ScaleRowsProcess(Process):
+    """Each row times one value."""
+
+    node: Node[FixedOp]
+    rows: int
+    length: int
+    post: Unary
+
+
+@dataclass(frozen=True)
+class WidenProcess(Process):
+    """Several narrow beats to one wide beat."""
+
+    factor: int
+    beats: int
+
+
+@dataclass(frozen=True)
+class NarrowProcess(Process):
+    """One wide beat to several narrow beats."""
+
+    factor: int
+    beats: int
+
+
+@dataclass(frozen=True)
+class DuplicateProcess(Process):
+    """Every beat to two streams."""
+
+    beats: int
+
+
+AnyProcess = (
+    DenseProcess
+    | WindowProcess
+    | PoolProcess
+    | MapProcess
+    | BelowMaxProcess
+    | ScaleRowsProcess
+    | WidenProcess
+    | NarrowProcess
+    | DuplicateProcess
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole design.
+
+    Attributes:
+        graph: the network that it computes.
+        processes: in the order of the top function's calls.
+        streams: by identifier, ports included.
+        inputs, outputs: the streams that are ports of the top function.
+        ids: number of each traced value.
+    """
+
+    graph: FixedGraph
+    processes: tuple[AnyProcess, ...]
+    streams: Mapping[str, Stream]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    ids: Mapping[str, int]
+
+    @property
+    def input_port(self) -> Port:
+        return self.graph.inputs[0]
+
+    @property
+    def output_port(self) -> Port:
+        return self.graph.outputs[0]
+
+
+def as_image(shape: tuple[int, ...], window: Window) -> tuple[tuple[int, int, int], Window]:
+    """One spatial axis as the height of an image of width 1, so that windows stream row by row."""
+    if len(shape) == 3:
+        return (shape[0], shape[1], shape[2]), window
+    length, channels = shape
+    pad = (window.pad[0], (0, 0))
+    return (length, 1, channels), Window((*window.kernel, 1), (*window.stride, 1), pad)
+
+
+def window_of(op: FixedOp) -> Window | None:
+    """The sliding window of an op that has one."""
+    return op.window if isinstance(op, Conv | MaxPool | SumPool) else None
+
+
+def is_trivial(window: Window, shape: tuple[int, ...]) -> bool:
+    """Whether the windows, one after the other, are just the image as it arrives."""
+    if window.padded:
+        return False
+    whole = window.kernel == shape[:-1]
+    single = window.size == 1 and all(stride == 1 for stride in window.stride)
+    return whole or single
