@@ -30,7 +30,7 @@ def load() -> Splits:
 def build(seed: int) -> Model:
     return Model(
         [
-            Conv2D(16, kernel=3, padding="same"),
+            Conv2D(8, kernel=3, padding="same"),
             ReLU(),
             Conv2D(16, kernel=3, padding="same"),
             ReLU(),
@@ -39,7 +39,7 @@ def build(seed: int) -> Model:
             Flatten(),
             Dense(32),
             ReLU(),
-            Dropout(0.25),
+            Dropout(0.1),
             Dense(10),
         ],
         input_shape=(8, 8, 1),
@@ -57,8 +57,8 @@ recipe = Recipe(
     build=build,
     load=load,
     optimiser=optimiser,
-    epochs=40,
-    patience=12,
+    epochs=60,
+    patience=20,
     head=(Softmax(),),
 )
 

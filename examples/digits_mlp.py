@@ -30,9 +30,10 @@ def load() -> Splits:
 def build(seed: int) -> Model:
     return Model(
         [
+            Dropout(0.1),
             Dense(64),
             ReLU(),
-            Dropout(0.2),
+            Dropout(0.1),
             Dense(32),
             ReLU(),
             Dropout(0.1),
@@ -53,8 +54,8 @@ recipe = Recipe(
     build=build,
     load=load,
     optimiser=optimiser,
-    epochs=60,
-    patience=15,
+    epochs=100,
+    patience=30,
     head=(Softmax(),),
 )
 
