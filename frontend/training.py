@@ -75,7 +75,8 @@ def fit(
             report.note(f"resuming after epoch {len(run.results)}")
             report.epoch(run.results[-1])
         while len(run.results) < epochs and not run.stopped:
-            run.epoch(report)
+            with np.errstate(all="ignore"):  # a loss that is not finite is an error of its own
+                run.epoch(report)
             if path is not None:
                 run.checkpoint().save(path)
         if run.stopped:
