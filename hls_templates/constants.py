@@ -55,9 +55,7 @@ def packed_arrays(plan: Plan) -> list[PackedArray]:
 
 
 def _packed(name: str, words: Array) -> PackedArray:
-    rows = tuple(
-        "{" + ", ".join(f"0x{word:x}ULL" for word in row) + "}" for row in words.tolist()
-    )
+    rows = tuple("{" + ", ".join(f"0x{word:x}ULL" for word in row) + "}" for row in words.tolist())
     return PackedArray(name, words.shape[1], rows)
 
 

@@ -204,25 +204,27 @@ class Writer:
 
     def call(self, process: AnyProcess) -> Call:
         """The statement that starts the process."""
+        kernel: str
+        extra: tuple[str, ...] = ()
         match process:
             case DenseProcess():
                 kernel, extra = "dense", (f"{process.name}_weights", f"{process.name}_bias")
             case WindowProcess():
-                kernel, extra = "sliding_window", ()
+                kernel = "sliding_window"
             case PoolProcess():
-                kernel, extra = "pool", ()
+                kernel = "pool"
             case MapProcess():
-                kernel, extra = "map", ()
+                kernel = "map"
             case BelowMaxProcess():
-                kernel, extra = "below_max", ()
+                kernel = "below_max"
             case ScaleRowsProcess():
-                kernel, extra = "scale_rows", ()
+                kernel = "scale_rows"
             case WidenProcess():
-                kernel, extra = "widen", ()
+                kernel = "widen"
             case NarrowProcess():
-                kernel, extra = "narrow", ()
+                kernel = "narrow"
             case DuplicateProcess():
-                kernel, extra = "duplicate", ()
+                kernel = "duplicate"
             case _:
                 assert_never(process)
         arguments = (*process.reads, *process.writes, *extra)

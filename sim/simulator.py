@@ -68,12 +68,7 @@ class Simulator:
             Raw values, float arrays that hold integers, by name: outputs in the user's layout,
             other kept values channels last.
         """
-        (port,) = self.graph.inputs
-        entry = self.graph.entry[port.name]
-        x = port.enter(x)
-        return self._blocks(
-            x, lambda block: cast_float(block, entry.format, entry.rounding, entry.overflow)
-        )
+        return self._leave(self.trace(x))
 
     def run_raw(self, raw: Array) -> dict[str, Array]:
         """Run raw integers (user's layout, batch first) that are already in the input's format.
@@ -90,7 +85,19 @@ class Simulator:
                 found=f"{raw.min()} to {raw.max()}",
                 expected=f"{format_.low} to {format_.high} for {format_}",
             )
-        return self._blocks(raw, lambda block: block)
+        return self._leave(self._blocks(raw, lambda block: block))
+
+    def trace(self, x: Array) -> dict[str, Array]:
+        """As :meth:`run`, with the outputs too in the layout of the hardware, channels last."""
+        (port,) = self.graph.inputs
+        entry = self.graph.entry[port.name]
+        return self._blocks(
+            port.enter(x),
+            lambda block: cast_float(block, entry.format, entry.rounding, entry.overflow),
+        )
+
+    def _leave(self, values: dict[str, Array]) -> dict[str, Array]:
+        return values | {port.name: port.leave(values[port.name]) for port in self.graph.outputs}
 
     def predict(self, x: Array) -> Array:
         """Outputs as floats (value = raw · 2^-F) for samples in the user's layout."""
@@ -108,8 +115,6 @@ class Simulator:
                 if name not in results:
                     results[name] = np.empty((len(x), *part.shape[1:]), part.dtype)
                 results[name][start:stop] = part
-        for port in self.graph.outputs:
-            results[port.name] = port.leave(results[port.name])
         return results
 
     def _run_block(self, x: Array) -> dict[str, Array]:

@@ -1,0 +1,224 @@
+"""A checker for generated C++: the rules of Vitis HLS that a text can break.
+
+No vendor tool runs where projects are generated, so what breaks a rule is refused before it is
+written: a region that is not canonical dataflow, a stream with two readers or writers, reserved or
+unsafe identifiers, pragmas that are deprecated or lack a part, and constructs that cannot become
+hardware.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..frontend.errors import LutraError
+from .names import is_safe
+
+
+class LintError(LutraError):
+    """Generated text breaks a rule: a defect of the generator."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One broken rule.
+
+    Attributes:
+        file, line: where.
+        rule: which rule, in words.
+        text: the offending text.
+    """
+
+    file: str
+    line: int
+    rule: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.rule}: {self.text.strip()[:100]}"
+
+
+FORBIDDEN = (
+    (r"\b(new|delete|malloc|calloc|realloc|free)\b", "memory cannot be allocated in hardware"),
+    (r"\bstd::(?!size_t\b)\w+", "the standard library cannot be synthesised"),
+    (r"\bvirtual\b|\bdynamic_cast\b|\btypeid\b", "there is no run-time polymorphism in hardware"),
+    (r"\breinterpret_cast\b", "pointers cannot be cast"),
+    (r"\b(fopen|printf|exit|system|getenv)\s*\(", "the system cannot be called"),
+    (r"\.(?:read_nb|write_nb|empty|full)\s*\(", "streams are read and written blocking only"),
+)
+"""Constructs that must not stand in synthesised code (outside of LUTRA_TRACE blocks)."""
+
+DEPRECATED = {
+    "RESOURCE": "BIND_STORAGE or BIND_OP",
+    "DATA_PACK": "AGGREGATE",
+    "INTERFACE ap_": "INTERFACE mode=",
+    "ALLOCATION instances": "ALLOCATION function",
+    "ARRAY_MAP": "nothing; it is gone",
+}
+
+DECLARATION = re.compile(r"hls::stream<ap_uint<(\d+)>\s*>\s+(\w+);$")
+CALL = re.compile(r"lutra::(\w+)<(\w+)>\(([\w, ]*)\);$")
+SIGNATURE = re.compile(
+    r"template\s*<[^{;]*?>\s*void\s+(\w+)\s*\(((?:[^(){}]|\([^(){}]*\))*)\)\s*\{", re.DOTALL
+)
+PARAMETER = re.compile(r"hls::stream<[^&]*>\s*&\s*(\w+)")
+
+
+def check_project(files: Mapping[str, str]) -> None:
+    """Raise a :class:`LintError` that lists every broken rule in the project's sources."""
+    findings = lint(files)
+    if findings:
+        raise LintError(
+            "the generated C++ breaks rules of Vitis HLS",
+            found="; ".join(map(str, findings[:10])),
+            remedy="This is a defect of Lutra; please report it with the model",
+        )
+
+
+def lint(files: Mapping[str, str]) -> list[Finding]:
+    """All broken rules in the ``src`` folder of a project."""
+    sources = {
+        name: text
+        for name, text in files.items()
+        if name.startswith("src/") and not name.endswith("testbench.h")
+    }
+    findings = []
+    for name, text in sources.items():
+        visible = _without_trace(text)
+        findings += _forbidden(name, visible)
+        findings += _pragmas(name, visible)
+        findings += _identifiers(name, visible)
+    kernels: dict[str, list[str]] = {}
+    for name, text in sources.items():
+        if name.startswith("src/lutra/"):
+            kernels |= _directions(text)
+    for name, text in sources.items():
+        if "#pragma HLS DATAFLOW" in text:
+            findings += _dataflow(name, text, kernels)
+    return findings
+
+
+def _without_trace(text: str) -> str:
+    """The text as synthesis sees it: comments and LUTRA_TRACE blocks blanked, lines kept."""
+    shown, skipping = [], False
+    for line in text.splitlines():
+        if line.startswith("#ifdef LUTRA_TRACE"):
+            skipping = True
+        shown.append("" if skipping else line.split("//")[0])
+        if skipping and line.startswith(("#else", "#endif")):
+            skipping = False
+    return "\n".join(shown)
+
+
+def _forbidden(name: str, text: str) -> list[Finding]:
+    return [
+        Finding(name, number, rule, line)
+        for number, line in enumerate(text.splitlines(), 1)
+        for pattern, rule in FORBIDDEN
+        if re.search(pattern, line)
+    ]
+
+
+def _pragmas(name: str, text: str) -> list[Finding]:
+    findings = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.lstrip().startswith("#pragma"):
+            continue
+        for word, instead in DEPRECATED.items():
+            if f"HLS {word}" in line:
+                findings.append(Finding(name, number, f"deprecated, use {instead}", line))
+        if re.search(r"HLS ARRAY_(PARTITION|RESHAPE)", line) and " dim=" not in line:
+            findings.append(Finding(name, number, "dim must be given", line))
+        if "HLS INTERFACE" in line and " mode=" not in line:
+            findings.append(Finding(name, number, "mode must be given", line))
+        if "HLS STREAM" in line and " depth=" not in line:
+            findings.append(Finding(name, number, "depth must be given", line))
+    return findings
+
+
+def _identifiers(name: str, text: str) -> list[Finding]:
+    """Names that the generator made up must be safe; kernels are written by hand."""
+    if name.startswith("src/lutra/"):
+        return []
+    pattern = re.compile(r"(?:struct|word_t|hls::stream<ap_uint<\d+>\s*>\s*&?)\s*(\w+)")
+    return [
+        Finding(name, number, "this identifier is reserved or unsafe", match[1])
+        for number, line in enumerate(text.splitlines(), 1)
+        for match in pattern.finditer(line)
+        if not is_safe(match[1])
+    ]
+
+
+def _directions(text: str) -> dict[str, list[str]]:
+    """For each kernel of a header, 'read' or 'write' for each of its stream parameters."""
+    kernels = {}
+    for match in SIGNATURE.finditer(text):
+        body = _body(text, match.end())
+        directions = []
+        for parameter in PARAMETER.findall(match[2]):
+            reads = re.search(rf"\b{parameter}\.read\(", body) is not None
+            writes = re.search(rf"\b{parameter}\.write\(", body) is not None
+            directions.append("read" if reads and not writes else "write" if writes else "unused")
+            if reads and writes:
+                directions[-1] = "both"
+        if directions:
+            kernels[match[1]] = directions
+    return kernels
+
+
+def _body(text: str, start: int) -> str:
+    """The text from ``start``, just after a brace, to the brace that closes it."""
+    depth = 1
+    for position in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        if depth == 0:
+            return text[start:position]
+    return text[start:]
+
+
+def _dataflow(name: str, text: str, kernels: Mapping[str, list[str]]) -> list[Finding]:
+    """Rules of a canonical region: declarations and calls; one reader and one writer a stream."""
+    head, _, region = text.partition("#pragma HLS DATAFLOW")
+    first = head.count("\n") + 1
+    ports = PARAMETER.findall(head)
+    reads: Counter[str] = Counter()
+    writes: Counter[str] = Counter()
+    declared: list[str] = []
+    findings = []
+    for number, line in enumerate(_body(region, 0).splitlines(), first):
+        statement = line.strip()
+        declaration, call = DECLARATION.match(statement), CALL.match(statement)
+        if declaration:
+            declared.append(declaration[2])
+        elif call:
+            arguments = [a.strip() for a in call[3].split(",")]
+            directions = kernels.get(call[1])
+            if directions is None:
+                findings.append(Finding(name, number, "no such kernel", statement))
+                continue
+            for argument, direction in zip(arguments, directions, strict=False):
+                if argument not in declared and argument not in ports:
+                    findings.append(Finding(name, number, "not a stream", argument))
+                elif direction == "read":
+                    if argument in declared and not writes[argument]:
+                        findings.append(Finding(name, number, "read before written", argument))
+                    reads[argument] += 1
+                elif direction == "write":
+                    writes[argument] += 1
+                else:
+                    findings.append(Finding(name, number, f"stream is {direction}", argument))
+        elif statement and not statement.startswith("#pragma HLS STREAM"):
+            findings.append(
+                Finding(name, number, "only declarations and calls in dataflow", statement)
+            )
+    for stream in declared:
+        if reads[stream] != 1 or writes[stream] != 1:
+            text = f"{stream}: {reads[stream]} readers, {writes[stream]} writers"
+            findings.append(Finding(name, first, "a stream has one reader and one writer", text))
+    return findings + [
+        Finding(name, first, "a port has one process", port)
+        for port in ports
+        if reads[port] + writes[port] != 1
+    ]

@@ -1,0 +1,211 @@
+"""The files of a generated project."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from ..frontend.errors import LutraError
+from ..frontend.ops import Array
+from ..quantize.fixed import FixedGraph
+from .constants import packed_arrays, tables
+from .cpp import Writer
+from .folding import Folding
+from .lint import check_project
+from .names import Names, identifier
+from .plan import Plan
+from .planner import plan
+
+DEFAULT_PART = "xczu7ev-ffvc1156-2-e"
+DEFAULT_CLOCK = 5.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may choose about a project.
+
+    Attributes:
+        part: the FPGA, by its full part number.
+        clock: target period in ns.
+        folding: parallelism of each layer.
+    """
+
+    part: str = DEFAULT_PART
+    clock: float = DEFAULT_CLOCK
+    folding: Folding = field(default_factory=Folding)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{2,60}", self.part):
+            raise LutraError(
+                "this is not a part number", found=self.part, expected=f"e.g. {DEFAULT_PART}"
+            )
+        if not 0.1 <= self.clock <= 1000:
+            raise LutraError(
+                "the clock period is out of range", found=self.clock, expected="0.1 to 1000 ns"
+            )
+
+
+def project_files(
+    graph: FixedGraph, options: Options, inputs: Array, golden: Array
+) -> dict[str, str]:
+    """All files of a project, contents by path.
+
+    Args:
+        graph: the network.
+        options: part, clock and folding.
+        inputs: raw integers for the test bench, channels last, batch first.
+        golden: the raw outputs that belong to them, channels last.
+
+    Raises:
+        LutraError: the design cannot be made (see :func:`plan`).
+    """
+    design = plan(graph, options.folding)
+    context = _context(design, options, len(inputs))
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: _resource("templates", name)),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    places = {
+        "nn_top.h": "src/nn_top.h",
+        "nn_top.cpp": "src/nn_top.cpp",
+        "nn_layers.h": "src/nn_layers.h",
+        "nn_weights.h": "src/nn_weights.h",
+        "nn_tb.cpp": "tb/nn_tb.cpp",
+        "hls_config.cfg": "hls_config.cfg",
+        "run_hls.tcl": "run_hls.tcl",
+        "Makefile": "Makefile",
+        "README.md": "README.md",
+    }
+    files = {
+        place: environment.get_template(f"{name}.j2").render(context)
+        for name, place in places.items()
+    }
+    files |= headers()
+    files["tb/in.dat"] = _integers(inputs)
+    files["tb/golden.dat"] = _integers(golden)
+    check_project(files)
+    files["manifest.json"] = json.dumps(manifest(design, options), indent=2) + "\n"
+    return files
+
+
+def headers() -> dict[str, str]:
+    """The kernel library, by path within a project."""
+    folder = resources.files(__package__) / "include" / "lutra"
+    return {
+        f"src/lutra/{entry.name}": entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".h")
+    }
+
+
+def _resource(folder: str, name: str) -> str:
+    return (resources.files(__package__) / folder / name).read_text(encoding="utf-8")
+
+
+def version() -> str:
+    """The version of Lutra that runs."""
+    return importlib.metadata.version("lutra")
+
+
+def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
+    """Finished values for the templates, which decide nothing."""
+    graph = design.graph
+    names = Names(name for process in design.processes for name in (process.name,))
+    found = tables(design, names)
+    writer = Writer(design, {constant: table.name for constant, table in found.items()})
+    ports = {*design.inputs, *design.outputs}
+    calls = [writer.call(process) for process in design.processes]
+    source, result = design.streams[design.inputs[0]], design.streams[design.outputs[0]]
+    return {
+        "title": f"nn_top: {identifier(graph.name)}",
+        "version": version(),
+        "part": options.part,
+        "clock": f"{options.clock:g}",
+        "frames": frames,
+        "in_stream": source,
+        "out_stream": result,
+        "in_format": str(source.format),
+        "out_format": str(result.format),
+        "in_shape": " x ".join(map(str, design.input_port.shape)),
+        "out_shape": " x ".join(map(str, design.output_port.shape)),
+        "out_signed": "true" if result.format.signed else "false",
+        "entry": graph.entry[design.input_port.name],
+        "streams": [s for s in design.streams.values() if s.name not in ports],
+        "configs": [writer.config(process) for process in design.processes],
+        "calls": calls,
+        "arrays": packed_arrays(design),
+        "tables": list(found.values()),
+        "rows": [
+            {
+                "name": process.name,
+                "reads": ", ".join(process.reads),
+                "writes": ", ".join(process.writes),
+                "kernel": call.kernel,
+            }
+            for process, call in zip(design.processes, calls, strict=True)
+        ],
+    }
+
+
+def _integers(raw: Array) -> str:
+    """One frame a line, values in the order in which they are streamed."""
+    rows = raw.reshape(len(raw), -1).astype(np.int64)
+    return "".join(" ".join(map(str, row)) + "\n" for row in rows.tolist())
+
+
+def manifest(design: Plan, options: Options) -> dict[str, Any]:
+    """What made the project; the model's own names stand here, as data."""
+    graph = design.graph
+    return {
+        "lutra": version(),
+        "model": graph.name,
+        "part": options.part,
+        "clock_ns": options.clock,
+        "folding": {
+            layer: {"pe": fold.pe, "simd": fold.simd}
+            for layer, fold in options.folding.layers.items()
+        },
+        "inputs": _ports(design, graph.inputs, design.inputs),
+        "outputs": _ports(design, graph.outputs, design.outputs),
+        "formats": {name: str(format_) for name, format_ in graph.formats.items()},
+        "processes": [
+            {
+                "name": process.name,
+                "layer": process.layer,
+                "reads": list(process.reads),
+                "writes": list(process.writes),
+            }
+            for process in design.processes
+        ],
+        "trace": [
+            {"id": design.ids[node.output], "value": node.output, "layer": graph.layers[node.name]}
+            for node in graph.nodes
+        ],
+        "verification": None,
+    }
+
+
+def _ports(design: Plan, ports: Any, streams: tuple[str, ...]) -> list[Mapping[str, Any]]:
+    return [
+        {
+            "name": port.name,
+            "stream": stream,
+            "shape": list(port.shape),
+            "format": str(design.streams[stream].format),
+            "lanes": design.streams[stream].lanes,
+            "beats": design.streams[stream].beats,
+        }
+        for port, stream in zip(ports, streams, strict=True)
+    ]

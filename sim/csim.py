@@ -1,0 +1,210 @@
+"""C simulation: the generated C++ compiled with g++ and run on raw integers.
+
+Several projects can be compiled into one binary, each in a namespace of its own, so that many
+small networks cost one run of the compiler.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..frontend.errors import ToolchainError
+from ..frontend.graph import Node
+from ..frontend.ops import Array, Flatten
+from ..quantize.fixed import FixedGraph, FixedOp
+from .toolchain import Headers, compile_cpp
+
+GUARDS = ("NN_TOP_H", "NN_LAYERS_H", "NN_WEIGHTS_H")
+
+PRELUDE = """\
+#include <ap_fixed.h>
+#include <ap_int.h>
+#include <hls_stream.h>
+#include "lutra/dense.h"
+#include "lutra/elementwise.h"
+#include "lutra/pool.h"
+#include "lutra/softmax.h"
+#include "lutra/stream.h"
+#include "lutra/testbench.h"
+#include "lutra/window.h"
+"""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first value in which simulator and C simulation differ.
+
+    Attributes:
+        layer: layer of the model.
+        value: the value's name in the fixed graph.
+        frame: which sample.
+        index: where in the value, channels last.
+        simulated, compiled: the two raw integers.
+    """
+
+    layer: str
+    value: str
+    frame: int
+    index: tuple[int, ...]
+    simulated: int
+    compiled: int
+
+    def __str__(self) -> str:
+        return (
+            f"layer '{self.layer}', value '{self.value}', frame {self.frame}, index "
+            f"{list(self.index)}: simulator {self.simulated}, C simulation {self.compiled}"
+        )
+
+
+class Binary:
+    """Compiled projects, ready to run."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self.path = path
+        self.count = count
+
+    def run(
+        self, graph: FixedGraph, raw: Array, index: int = 0, timeout: float | None = None
+    ) -> dict[str, Array]:
+        """Run one project on raw inputs (channels last, batch first).
+
+        Returns:
+            Raw int64 results by name, channels last: every value that the C++ computes, and the
+            output.
+
+        Raises:
+            ToolchainError: the program fails, reads an empty stream, or leaves data in one.
+        """
+        with tempfile.TemporaryDirectory(prefix="lutra-csim-") as folder:
+            here = Path(folder)
+            flat = raw.reshape(len(raw), -1).astype(np.int64)
+            (here / "in.dat").write_text("\n".join(map(str, flat.ravel().tolist())) + "\n")
+            command = [str(self.path), str(index), "in.dat", "out.dat", "trace.bin"]
+            done = subprocess.run(
+                command, cwd=here, capture_output=True, text=True, timeout=timeout, check=False
+            )
+            if done.returncode or "WARNING" in done.stdout + done.stderr:
+                raise ToolchainError(
+                    "the C simulation failed",
+                    found=(done.stderr + done.stdout).strip() or f"status {done.returncode}",
+                )
+            output = np.array((here / "out.dat").read_text().split(), np.int64)
+            trace = np.fromfile(here / "trace.bin", np.int64)
+        return _named(graph, trace.reshape(len(raw), -1), output.reshape(len(raw), -1))
+
+
+def traced(graph: FixedGraph) -> list[Node[FixedOp]]:
+    """The nodes whose values the C++ records, in order; flattening computes nothing."""
+    return [node for node in graph.nodes if not isinstance(node.op, Flatten)]
+
+
+def _named(graph: FixedGraph, trace: Array, output: Array) -> dict[str, Array]:
+    values: dict[str, Array] = {}
+    start = 0
+    for node in traced(graph):
+        shape = graph.shapes[node.output]
+        stop = start + math.prod(shape)
+        values[node.output] = trace[:, start:stop].reshape(-1, *shape)
+        start = stop
+    if start != trace.shape[1]:
+        raise ToolchainError(
+            "the C simulation traced another number of values than the network has",
+            found=trace.shape[1],
+            expected=start,
+        )
+    (port,) = graph.outputs
+    final = output.reshape(-1, *port.shape)
+    if not np.array_equal(values.get(port.name, final), final):
+        raise ToolchainError("the output stream differs from the last value that was traced")
+    return values | {port.name: final}
+
+
+@contextmanager
+def compiled(
+    projects: Sequence[Path], headers: Headers, flags: Sequence[str] = ("-O1",)
+) -> Iterator[Binary]:
+    """Compile projects, with tracing, into one binary that lives as long as the context."""
+    with tempfile.TemporaryDirectory(prefix="lutra-csim-") as folder:
+        here = Path(folder)
+        main = here / "main.cpp"
+        for i, project in enumerate(projects):
+            (here / f"project_{i}").symlink_to(project.resolve())
+        main.write_text(_main(len(projects)))
+        binary = here / "csim"
+        compile_cpp(
+            [main],
+            binary,
+            headers=headers,
+            flags=[*flags, "-DLUTRA_TRACE", "-DAP_INT_MAX_W=4096", "-Iproject_0/src"],
+            cwd=here,
+        )
+        yield Binary(binary, len(projects))
+
+
+def _main(count: int) -> str:
+    """One program with every project in a namespace; its first argument chooses."""
+    parts = [PRELUDE]
+    for i in range(count):
+        parts.append(f"namespace project_{i} {{")
+        parts.append(f'#include "project_{i}/src/nn_top.cpp"')
+        parts.append("#define main bench_main")
+        parts.append(f'#include "project_{i}/tb/nn_tb.cpp"')
+        parts.append("#undef main")
+        parts += [f"#undef {guard}" for guard in GUARDS]
+        parts.append("}")
+    parts.append("int main(int argc, char** argv) {")
+    parts.append("    switch (argc > 1 ? std::atoi(argv[1]) : 0) {")
+    parts += [
+        f"        case {i}: return project_{i}::bench_main(argc - 1, argv + 1);"
+        for i in range(count)
+    ]
+    parts.append("    }\n    return 2;\n}")
+    return "\n".join(parts) + "\n"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Simulator against C simulation, on raw integers with ``==``.
+
+    Attributes:
+        compared: values that were compared.
+        wrong: how many of them differ.
+        first: the first that does, in topological order.
+    """
+
+    compared: int
+    wrong: int
+    first: Mismatch | None
+
+
+def compare(
+    graph: FixedGraph, simulated: dict[str, Array], compiled_values: dict[str, Array]
+) -> Comparison:
+    """Compare every value that the C++ computes; both sides are channels last."""
+    layers = {node.output: graph.layers[node.name] for node in graph.nodes}
+    compared = wrong = 0
+    first = None
+    for name, theirs in compiled_values.items():
+        ours = simulated[name]
+        differs = np.argwhere(ours != theirs)
+        compared += theirs.size
+        wrong += len(differs)
+        if len(differs) and first is None:
+            frame, *index = (int(i) for i in differs[0])
+            first = Mismatch(
+                layers.get(name, name),
+                name,
+                frame,
+                tuple(index),
+                int(ours[frame, *index]),
+                int(theirs[frame, *index]),
+            )
+    return Comparison(compared, wrong, first)
