@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -28,13 +29,18 @@ KIND = "lutra-checkpoint-1"
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
+    struct.error,
+    AttributeError,
     EOFError,
-    KeyError,
+    LookupError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
     TypeError,
     ValueError,
-    NotImplementedError,
-    OSError,
 )
+"""What NumPy, zipfile and json raise for bytes that are not what they should be."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ class Checkpoint:
             ModelError: the file cannot be read, is damaged, or is not a checkpoint.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 header = json.loads(str(archive["header"]))
                 if header["kind"] != KIND:
                     raise ValueError(f"kind {header['kind']!r}")

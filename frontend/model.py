@@ -99,6 +99,16 @@ class Model:
         Raises:
             ModelError: the names or shapes are not this model's.
         """
+        self.verify(weights)
+        for variable in self.variables:
+            variable.assign(weights[variable.name])
+
+    def verify(self, weights: Mapping[str, Array]) -> None:
+        """See that there is a value of the right shape for every variable, and no other.
+
+        Raises:
+            ModelError: naming those that are wrong.
+        """
         expected = {variable.name: variable.shape for variable in self.variables}
         found = {name: value.shape for name, value in weights.items()}
         if found != expected:
@@ -112,8 +122,6 @@ class Model:
                 found={name: found.get(name) for name in wrong},
                 expected={name: expected.get(name) for name in wrong},
             )
-        for variable in self.variables:
-            variable.assign(weights[variable.name])
 
     def __call__(
         self,

@@ -156,6 +156,7 @@ class _Run:
         )
 
     def restore(self, saved: Checkpoint) -> None:
+        self.model.verify(saved.best)
         self.model.assign(saved.weights)
         self.optimiser.restore(saved.optimiser)
         self.generator.bit_generator.state = saved.generator
