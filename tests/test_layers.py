@@ -170,13 +170,14 @@ def test_assign() -> None:
 
 
 def test_a_layer_that_does_not_fit_is_named() -> None:
-    for layers, shape, where in (
+    wrong: list[tuple[list[Layer], Shape, str]] = [
         ([Flatten(), Conv2D(3)], (8, 8, 1), "conv1"),
         ([Dense(3), ReLU(), MaxPool2D(2)], (8,), "max_pool1"),
         ([Conv2D(2, kernel=9)], (8, 8, 1), "conv1"),
         ([Conv2D(2, kernel=(3, 3, 3))], (8, 8, 1), "conv1"),
         ([GlobalAveragePool()], (3,), "global_average_pool1"),
-    ):
+    ]
+    for layers, shape, where in wrong:
         with pytest.raises(ShapeError, match=where):
             Model(layers, shape)
 

@@ -231,7 +231,7 @@ def test_wrong_data() -> None:
         (np.full((4, 2), np.nan), np.zeros(4)),
         (good, np.full(4, np.inf)),
         (np.array(["a"]), np.zeros(1)),
-        (np.float32(3), np.zeros(1)),
+        (np.array(3.0), np.zeros(1)),
     ):
         with pytest.raises(LutraError):
             Dataset(x, y)

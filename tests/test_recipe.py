@@ -1,0 +1,124 @@
+"""Recipes: found by name or file, run whole, and honest about what is missing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lutra.frontend.errors import LutraError, ModelError, ToolchainError
+from lutra.frontend.graph import evaluate
+from lutra.frontend.ops import Conv, MaxPool, Relu, Softmax
+from lutra.frontend.recipe import BUILT_IN, Recipe, load_recipe
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def test_digits_mlp() -> None:
+    trained = load_recipe("digits-mlp").run()
+    assert trained.test_accuracy is not None
+    assert trained.test_accuracy >= 0.96
+    test = trained.data.test
+    assert len(test) == 360
+    y = evaluate(trained.graph, {"x": test.x})["y"]
+    assert (y.argmax(-1) == test.y).mean() == trained.test_accuracy
+    np.testing.assert_allclose(y.sum(-1), 1, atol=1e-5)
+
+
+def test_digits_cnn() -> None:
+    trained = load_recipe("digits-cnn").run()
+    assert trained.test_accuracy is not None
+    assert trained.test_accuracy >= 0.975
+    assert trained.graph.name == "digits-cnn"
+    assert trained.graph.inputs[0].shape == (8, 8, 1)
+    kinds = {type(node.op) for node in trained.graph.nodes}
+    assert {Conv, MaxPool, Relu, Softmax} <= kinds
+    assert trained.history.best is not None
+
+
+def test_the_split_of_the_digits() -> None:
+    """The same for both recipes, fixed, stratified, and in the range that the names promise."""
+    mlp, cnn = (load_recipe(name).load() for name in BUILT_IN)
+    assert [len(part) for part in mlp] == [1257, 180, 360]
+    for a, b in zip(mlp, cnn, strict=True):
+        np.testing.assert_array_equal(a.x, b.x.reshape(-1, 64))
+        np.testing.assert_array_equal(a.y, b.y)
+        assert a.x.min() == 0
+        assert a.x.max() == 1
+    assert np.bincount(mlp.test.y).min() >= 34
+    rows = np.concatenate([part.x for part in mlp])
+    assert len(rows) == 1797
+
+
+def test_a_file_is_the_same_recipe(tmp_path: Path) -> None:
+    copied = tmp_path / "mine.py"
+    copied.write_text((EXAMPLES / "digits_mlp.py").read_text())
+    ours = load_recipe("digits-mlp").run(epochs=2, seed=4)
+    theirs = load_recipe(copied).run(epochs=2, seed=4)
+    assert ours.history == theirs.history
+    for a, b in zip(ours.model.variables, theirs.model.variables, strict=True):
+        np.testing.assert_array_equal(a.data, b.data)
+
+
+def test_a_run_resumes(tmp_path: Path) -> None:
+    recipe = load_recipe("digits-mlp")
+    path = tmp_path / "run.npz"
+    whole = recipe.run(epochs=4, seed=1)
+    recipe.run(epochs=2, seed=1, checkpoint=path)
+    resumed = recipe.run(epochs=4, seed=1, checkpoint=path, resume=True)
+    assert resumed.history == whole.history
+    for name, value in whole.graph.constants.items():
+        np.testing.assert_array_equal(resumed.graph.constants[name], value)
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(ModelError, match="Did you mean 'digits-cnn'") as caught:
+        load_recipe("digit-cnn")
+    for name in BUILT_IN:
+        assert name in str(caught.value)
+    with pytest.raises(ModelError, match="no such recipe"):
+        load_recipe("missing.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("x = 1", "nothing named 'recipe'"),
+        ("recipe = 3", "a int"),
+        ("x = 1\n1 / 0", "fails at line 2.*ZeroDivisionError"),
+        ("def broken(:", "SyntaxError"),
+        ("import no_such_module_anywhere", "no_such_module_anywhere"),
+        ("raise SystemExit", "SystemExit"),
+        ("from lutra.frontend.layers import Dense\nDense(0)", "units must be at least 1"),
+    ],
+)
+def test_files_that_are_no_recipe(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    before = list(sys.path)
+    with pytest.raises(LutraError, match=problem) as caught:
+        load_recipe(path)
+    assert caught.value.file == str(path)
+    assert sys.path == before
+
+
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"\x08\x07")
+    with pytest.raises(ModelError, match="not a Python file"):
+        load_recipe(path)
+
+
+def test_a_recipe_may_import_what_lies_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "beside_the_recipe.py").write_text("from lutra.examples.digits_mlp import recipe")
+    (tmp_path / "mine.py").write_text("from beside_the_recipe import recipe")
+    assert isinstance(load_recipe(tmp_path / "mine.py"), Recipe)
+
+
+def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    recipe = load_recipe("digits-cnn")
+    with pytest.raises(ToolchainError, match=r"pip install 'lutra\[examples\]'"):
+        recipe.run(epochs=1)
