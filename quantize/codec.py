@@ -1,0 +1,308 @@
+"""Graphs as JSON: the exact text that a fixed-point model carries in its metadata.
+
+What is read is untrusted: every field is checked for its type, sizes are bounded before memory is
+taken, and the graphs verify themselves when they are made.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from ..frontend.errors import LutraError, ModelError
+from ..frontend.graph import MAX_ELEMENTS, Graph, Node, Port
+from ..frontend.ops import (
+    Array,
+    AveragePool,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalAveragePool,
+    MaxPool,
+    Mul,
+    ReduceSum,
+    Relu,
+    Shape,
+    Sigmoid,
+    Softmax,
+    SumPool,
+    Tanh,
+    Transpose,
+    Window,
+)
+from .cast import Cast
+from .exact import BelowMax
+from .fixed import FixedGraph
+from .formats import Format, Overflow, Rounding
+from .lut import Function, Lut
+
+FLOAT_OPS: Mapping[str, type] = {
+    op.__name__: op
+    for op in (
+        Dense,
+        Conv,
+        MaxPool,
+        AveragePool,
+        GlobalAveragePool,
+        Relu,
+        Sigmoid,
+        Tanh,
+        Softmax,
+        Flatten,
+        Transpose,
+    )
+}
+
+FIXED_OPS: Mapping[str, type] = {
+    op.__name__: op
+    for op in (
+        Dense,
+        Conv,
+        MaxPool,
+        SumPool,
+        Relu,
+        Flatten,
+        BelowMax,
+        ReduceSum,
+        Mul,
+        Cast,
+        Lut,
+    )
+}
+
+Json = Any
+"""What ``json`` reads and writes."""
+
+
+def encode_graph(graph: Graph) -> Json:
+    """The structure of a float graph; its weights are named, not held."""
+    return {
+        "name": graph.name,
+        "inputs": [_port(port) for port in graph.inputs],
+        "outputs": [_port(port) for port in graph.outputs],
+        "nodes": [_node(node) for node in graph.nodes],
+        "constants": sorted(graph.constants),
+    }
+
+
+def decode_graph(data: Json, constants: Mapping[str, Array]) -> Graph:
+    """The float graph that :func:`encode_graph` wrote, with the weights given by name."""
+    names = [_text(name) for name in _list(_get(data, "constants"))]
+    missing = [name for name in names if name not in constants]
+    if missing:
+        raise ModelError("a weight is missing", found=missing[0])
+    return Graph(
+        _text(_get(data, "name")),
+        tuple(_read_port(port) for port in _list(_get(data, "inputs"))),
+        tuple(_read_port(port) for port in _list(_get(data, "outputs"))),
+        tuple(_read_node(node, FLOAT_OPS) for node in _list(_get(data, "nodes"))),
+        {name: constants[name] for name in names},
+    )
+
+
+def encode_fixed(graph: FixedGraph) -> Json:
+    """A fixed graph, whole."""
+    return {
+        "name": graph.name,
+        "inputs": [_port(port) for port in graph.inputs],
+        "outputs": [_port(port) for port in graph.outputs],
+        "entry": {name: _attributes(cast) for name, cast in graph.entry.items()},
+        "nodes": [_node(node) for node in graph.nodes],
+        "constants": {name: _array(raw) for name, raw in graph.constants.items()},
+        "formats": {name: str(format_) for name, format_ in graph.formats.items()},
+        "layers": dict(graph.layers),
+    }
+
+
+def decode_fixed(data: Json) -> FixedGraph:
+    """The fixed graph that :func:`encode_fixed` wrote.
+
+    Raises:
+        LutraError: the data are damaged, or the graph does not verify.
+    """
+    entry = _mapping(_get(data, "entry"))
+    constants = _mapping(_get(data, "constants"))
+    formats = _mapping(_get(data, "formats"))
+    layers = _mapping(_get(data, "layers"))
+    return FixedGraph(
+        _text(_get(data, "name")),
+        tuple(_read_port(port) for port in _list(_get(data, "inputs"))),
+        tuple(_read_port(port) for port in _list(_get(data, "outputs"))),
+        {name: _read_op(Cast, cast) for name, cast in entry.items()},
+        tuple(_read_node(node, FIXED_OPS) for node in _list(_get(data, "nodes"))),
+        {name: _read_array(raw) for name, raw in constants.items()},
+        {name: Format.parse(_text(text)) for name, text in formats.items()},
+        {name: _text(layer) for name, layer in layers.items()},
+    )
+
+
+# Writing
+
+
+def _port(port: Port) -> Json:
+    return {"name": port.name, "shape": list(port.shape), "axes": list(port.axes)}
+
+
+def _node(node: Node[Any]) -> Json:
+    return {
+        "name": node.name,
+        "op": type(node.op).__name__,
+        **({"attributes": attributes} if (attributes := _attributes(node.op)) else {}),
+        "inputs": list(node.inputs),
+        "output": node.output,
+    }
+
+
+def _attributes(op: Any) -> dict[str, Json]:
+    return {field.name: _plain(getattr(op, field.name)) for field in fields(op)}
+
+
+def _plain(value: Any) -> Json:
+    match value:
+        case Window():
+            return {
+                "kernel": list(value.kernel),
+                "stride": list(value.stride),
+                "pad": [list(pair) for pair in value.pad],
+            }
+        case Format():
+            return str(value)
+        case tuple():
+            return list(value)
+        case _:
+            return value
+
+
+def _array(raw: Array) -> Json:
+    """Raw integers in the narrowest type, compressed."""
+    low, high = (int(raw.min()), int(raw.max())) if raw.size else (0, 0)
+    kind = next(kind for kind in _KINDS if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
+    packed = zlib.compress(np.ascontiguousarray(raw, kind).tobytes(), 9)
+    return {
+        "shape": list(raw.shape),
+        "type": kind,
+        "data": base64.b64encode(packed).decode("ascii"),
+    }
+
+
+_KINDS = ("<i1", "<i2", "<i4", "<i8")
+
+
+# Reading
+
+
+def _damaged(found: Any, expected: str) -> LutraError:
+    return ModelError(
+        "the fixed-point network in the metadata is damaged",
+        found=found,
+        expected=expected,
+        remedy="Run lutra quantize again",
+    )
+
+
+def _get(data: Json, key: str) -> Json:
+    if not isinstance(data, dict) or key not in data:
+        raise _damaged(f"no '{key}'", "the metadata that lutra quantize writes")
+    return data[key]
+
+
+def _list(data: Json) -> list[Json]:
+    if not isinstance(data, list):
+        raise _damaged(type(data).__name__, "a list")
+    return data
+
+
+def _mapping(data: Json) -> dict[str, Json]:
+    if not isinstance(data, dict):
+        raise _damaged(type(data).__name__, "a table")
+    return data
+
+
+def _text(data: Json) -> str:
+    if not isinstance(data, str):
+        raise _damaged(type(data).__name__, "a text")
+    return data
+
+
+def _integer(data: Json) -> int:
+    if type(data) is not int or abs(data) > MAX_ELEMENTS:
+        raise _damaged(data, f"a whole number up to {MAX_ELEMENTS}")
+    return data
+
+
+def _shape(data: Json) -> Shape:
+    return tuple(_integer(item) for item in _list(data))
+
+
+def _read_port(data: Json) -> Port:
+    port = Port(_text(_get(data, "name")), _shape(_get(data, "shape")), _shape(_get(data, "axes")))
+    if sorted(port.axes) != list(range(len(port.shape))) or min(port.shape, default=1) < 1:
+        raise _damaged(f"shape {port.shape}, axes {port.axes}", "positive sizes, each axis once")
+    if math.prod(port.shape) > MAX_ELEMENTS:
+        raise _damaged(port.shape, f"at most {MAX_ELEMENTS} elements")
+    return port
+
+
+def _read_node(data: Json, ops: Mapping[str, type]) -> Node[Any]:
+    kind = _text(_get(data, "op"))
+    if kind not in ops:
+        raise _damaged(kind, f"one of {', '.join(ops)}")
+    attributes = data.get("attributes", {})
+    return Node(
+        _text(_get(data, "name")),
+        _read_op(ops[kind], attributes),
+        tuple(_text(name) for name in _list(_get(data, "inputs"))),
+        _text(_get(data, "output")),
+    )
+
+
+def _read_window(data: Json) -> Window:
+    pads = []
+    for pair in _list(_get(data, "pad")):
+        before, after = _shape(pair) if len(_list(pair)) == 2 else (-1, -1)
+        pads.append((before, after))
+    return Window(_shape(_get(data, "kernel")), _shape(_get(data, "stride")), tuple(pads))
+
+
+_READERS: Mapping[str, Callable[[Json], Any]] = {
+    "window": _read_window,
+    "axes": _shape,
+    "shift": _integer,
+    "format": lambda data: Format.parse(_text(data)),
+    "rounding": lambda data: Rounding(_text(data)),
+    "overflow": lambda data: Overflow(_text(data)),
+    "function": lambda data: Function(_text(data)),
+}
+
+
+def _read_op(kind: type, data: Json) -> Any:
+    names = [field.name for field in fields(kind)]
+    if sorted(_mapping(data)) != sorted(names):
+        raise _damaged(f"{kind.__name__} with {sorted(data)}", f"{kind.__name__} with {names}")
+    try:
+        return kind(**{name: _READERS[name](data[name]) for name in names})
+    except ValueError as error:
+        raise _damaged(error, "a known mode") from None
+
+
+def _read_array(data: Json) -> Array:
+    shape, kind = _shape(_get(data, "shape")), _text(_get(data, "type"))
+    if kind not in _KINDS or min(shape, default=1) < 0 or math.prod(shape) > MAX_ELEMENTS:
+        raise _damaged(f"{kind}, {shape}", "an array of integers")
+    size = math.prod(shape) * np.dtype(kind).itemsize
+    try:
+        packed = base64.b64decode(_text(_get(data, "data")), validate=True)
+        unpacker = zlib.decompressobj()
+        content = unpacker.decompress(packed, size + 1)
+    except (binascii.Error, ValueError, zlib.error) as error:
+        raise _damaged(error, "compressed integers") from None
+    if len(content) != size:
+        raise _damaged(f"{len(content)} bytes", f"{size} bytes")
+    return np.frombuffer(content, kind).reshape(shape).astype(np.int64)
