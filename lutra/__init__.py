@@ -1,3 +1,5 @@
-"""Lutra."""
+"""Lutra: neural networks from training to HLS C++ whose every output bit is known beforehand."""
 
-__version__ = "0.1.0"
+from importlib.metadata import version
+
+__version__ = version("lutra")
