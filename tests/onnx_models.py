@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from lutra.frontend.graph import Graph, Node, Port
+from lutra.frontend.graph import Graph, Node, Port, evaluate
 from lutra.frontend.ops import Array, Op, Shape
 
 
@@ -85,3 +85,16 @@ def op_types(model: ModelProto) -> list[str]:
 def data(shape: Sequence[int], seed: int = 1) -> Array:
     """Random inputs, float32."""
     return np.random.default_rng(seed).normal(size=tuple(shape)).astype(np.float32)
+
+
+def assert_same(graph: Graph, original: ModelProto, batch: int = 3) -> Graph:
+    """Our graph equals onnxruntime on the original file.
+
+    Both add in float32, in orders of their own, so the last bits may differ.
+    """
+    (port,) = graph.inputs
+    x = data((batch, *port.outer_shape))
+    (theirs,) = run(original, **{port.name: x})
+    (ours,) = evaluate(graph, {port.name: x}).values()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    return graph

@@ -1,0 +1,219 @@
+"""One node of an ONNX file as its translator sees it: attributes checked, inputs looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, NodeProto
+
+from .errors import ModelError, clip
+from .onnx_tensor import read_tensor
+from .onnx_values import Activation, Builder, Constant, RefusedError, Unknown, Value
+from .ops import Array
+
+Check = Callable[[Any], str | None]
+"""Whether a value of an attribute can be expressed: the reason why not, or None."""
+
+
+def anything(value: Any) -> str | None:
+    """The translator handles every value."""
+    return None
+
+
+def only(*allowed: Any) -> Check:
+    """Every value but these is refused."""
+
+    def check(value: Any) -> str | None:
+        if value in allowed:
+            return None
+        return f"is {shown(value)}; supported: {', '.join(map(str, allowed))}"
+
+    return check
+
+
+def ones(value: Any) -> str | None:
+    """A list of ones, as many as there may be."""
+    return None if all(item == 1 for item in value) else f"is {shown(value)}; supported: 1"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is handled of one ONNX op.
+
+    Attributes:
+        newest: the newest version of the op whose definition this handles.
+        attributes: those that are handled, and which of their values.
+        translate: adds the node to the graph and gives its first output.
+        extra_outputs: whether outputs beyond the first may stand there unread.
+    """
+
+    newest: int
+    translate: Callable[[Builder, Call], Value]
+    attributes: Mapping[str, Check]
+    extra_outputs: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """One node: its name, the version of its op, its attributes, inputs and output."""
+
+    op: str
+    name: str
+    since: int
+    attributes: Mapping[str, Any]
+    inputs: tuple[Value | None, ...]
+    output: str
+    folder: Path | None
+
+    def get(self, attribute: str, default: Any) -> Any:
+        return self.attributes.get(attribute, default)
+
+    def value(self, index: int) -> Value | None:
+        """An input, or None where it is left out."""
+        return self.inputs[index] if index < len(self.inputs) else None
+
+    def data(self, index: int = 0) -> Activation:
+        """An input that depends on the network's input; anything else is refused."""
+        value = self.value(index)
+        if isinstance(value, Activation):
+            return value
+        raise RefusedError("works on constants alone; fold them before the export")
+
+    def constant(self, index: int) -> Constant:
+        """An input that is known; one that is computed from the network's input is refused."""
+        value = self.value(index)
+        if isinstance(value, Constant):
+            return value
+        raise RefusedError(f"input {index + 1} is not a constant")
+
+    def weight(self, index: int) -> Constant:
+        """A constant input of a float type."""
+        source = self.constant(index)
+        return require_floats(source)
+
+    def integers(self, index: int) -> list[int]:
+        """A constant input that is a list of integers."""
+        array = self.constant(index).array
+        if array.dtype.kind != "i" or array.ndim > 1:
+            raise ModelError(
+                f"input {index + 1} is no list of integers",
+                found=f"{array.dtype} of shape {array.shape}",
+            )
+        return [int(item) for item in array.reshape(-1)]
+
+    def damaged(self, attribute: str, expected: object) -> ModelError:
+        """The error for an attribute that no valid file has."""
+        return ModelError(
+            f"attribute '{attribute}' is wrong",
+            found=shown(self.attributes.get(attribute, "nothing")),
+            expected=expected,
+        )
+
+
+def require_floats(source: Constant) -> Constant:
+    """``source``, refused unless it is of a float type."""
+    if source.array.dtype.kind != "f":
+        raise RefusedError(
+            f"weight '{clip(source.name)}' is of type {source.array.dtype}; supported: floats"
+        )
+    return source
+
+
+def shown(value: Any) -> str:
+    return clip(str(value))
+
+
+def check_form(node: NodeProto, form: Form, opset: int, read: Collection[str]) -> int:
+    """Verify that the node's version, attributes and outputs are among those that are handled.
+
+    Needs no shapes, so that it also works behind a node that could not be translated.
+
+    Returns:
+        The version of the op that the model's operator set means.
+
+    Raises:
+        RefusedError: at the first thing that is not handled.
+    """
+    schema = onnx.defs.get_schema(node.op_type, opset, "")
+    if schema.since_version > form.newest:
+        raise RefusedError(f"is in version {schema.since_version}; supported: up to {form.newest}")
+    if len(node.input) > schema.max_input:
+        raise RefusedError(f"has {len(node.input)} inputs; its op takes {schema.max_input}")
+    for attribute in node.attribute:
+        known = schema.attributes.get(attribute.name)
+        check = form.attributes.get(attribute.name)
+        if known is None or check is None:
+            raise RefusedError(f"attribute '{clip(attribute.name)}' is not supported")
+        if str(known.type) != f"AttrType.{attribute_type(attribute)}" or attribute.ref_attr_name:
+            raise RefusedError(
+                f"attribute '{attribute.name}' has another type than its op gives it"
+            )
+        reason = check(attribute_value(attribute))
+        if reason:
+            raise RefusedError(f"attribute '{attribute.name}' {reason}")
+    for name in list(node.output)[1:]:
+        if name and (name in read or not form.extra_outputs):
+            raise RefusedError("its further outputs are not supported")
+    return int(schema.since_version)
+
+
+def attribute_type(attribute: AttributeProto) -> str:
+    """The name of an attribute's type, also of one that does not exist."""
+    names: dict[int, str] = {v: k for k, v in AttributeProto.AttributeType.items()}
+    return names.get(attribute.type, "UNDEFINED")
+
+
+def attribute_value(attribute: AttributeProto) -> Any:
+    """What an attribute says: a number, a text, a list of them, or the tensor as it stands."""
+    match attribute_type(attribute):
+        case "FLOAT":
+            return attribute.f
+        case "INT":
+            return attribute.i
+        case "STRING":
+            return attribute.s.decode("utf-8", "backslashreplace")
+        case "FLOATS":
+            return list(attribute.floats)
+        case "INTS":
+            return list(attribute.ints)
+        case "TENSOR":
+            return attribute.t
+        case other:
+            return other
+
+
+def call_of(
+    node: NodeProto, name: str, since: int, builder: Builder, folder: Path | None
+) -> Call | None:
+    """The node with its inputs looked up; None where one of them is unknown."""
+    inputs = tuple(builder.values[text] if text else None for text in node.input)
+    if any(isinstance(value, Unknown) for value in inputs):
+        return None
+    names = [attribute.name for attribute in node.attribute]
+    if len(set(names)) != len(names):
+        raise ModelError("has an attribute twice", found=shown(names))
+    schema = onnx.defs.get_schema(node.op_type, builder.opset, "")
+    given = sum(value is not None for value in inputs[: schema.min_input])
+    if given < schema.min_input:
+        raise ModelError("lacks inputs", found=given, expected=f"at least {schema.min_input}")
+    attributes = {attribute.name: attribute_value(attribute) for attribute in node.attribute}
+    return Call(node.op_type, name, since, attributes, inputs, node.output[0], folder)
+
+
+def constant_node(builder: Builder, call: Call) -> Value:
+    """ONNX Constant: one of several attributes holds the value."""
+    if len(call.attributes) != 1:
+        raise ModelError("must hold one value", found=sorted(call.attributes))
+    ((key, value),) = call.attributes.items()
+
+    def read() -> Array:
+        if key == "value":
+            return read_tensor(value, call.folder, call.output)
+        return np.array(value, np.float32 if key.startswith("value_float") else np.int64)
+
+    return Constant(call.output, read)
