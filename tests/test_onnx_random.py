@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from lutra.frontend.errors import LutraError
 from lutra.frontend.graph import Graph
@@ -108,7 +108,7 @@ def victims() -> list[bytes]:
         "k": data((2, 1, 3, 2)),
         "b": data((2,)),
         "s": np.array([0, -1]),
-        "w": data((16, 2)).astype(np.float16),
+        "w": data((32, 2)),
     }
     second = [
         node("Transpose", ["x"], "t", perm=[0, 2, 1]),
@@ -117,11 +117,16 @@ def victims() -> list[bytes]:
         node("Squeeze", ["a", "i"], "q"),
         node("Softmax", ["q"], "y", axis=1),
     ]
-    other = {"w": data((3, 2)), "b": data((2,)).astype(np.float64), "i": np.array([1])}
-    return [
-        model(first, ["N", 1, 7, 5], weights).SerializeToString(),
-        model(second, [2, 3, 1], other).SerializeToString(),
-    ]
+    other = {"w": data((3, 2)), "b": data((2,)), "i": np.array([1])}
+    typed = model(second, [2, 3, 1], other)
+    for tensor in typed.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        typed_tensor = helper.make_tensor(
+            tensor.name, tensor.data_type, values.shape, values.flatten()
+        )
+        tensor.CopyFrom(typed_tensor)
+    images = model(first, ["N", 1, 7, 5], weights)
+    return [images.SerializeToString(), typed.SerializeToString()]
 
 
 VICTIMS = victims()
