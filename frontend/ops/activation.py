@@ -9,6 +9,9 @@ import numpy as np
 
 from .base import Array, Pullback, Shape, expect
 
+BLOCK = 2**14
+"""Values that ReLU works on at a time."""
+
 
 @dataclass(frozen=True)
 class Relu:
@@ -18,7 +21,16 @@ class Relu:
         return shapes[0]
 
     def forward(self, *inputs: Array) -> Array:
-        return np.maximum(inputs[0], 0)
+        if inputs[0].size < BLOCK:
+            return np.asarray(np.maximum(inputs[0], 0))
+        x = np.ascontiguousarray(inputs[0])
+        y = np.empty_like(x)
+        zeros = np.zeros(BLOCK, x.dtype)  # NumPy takes two arrays faster than one and a number
+        source, target = x.reshape(-1), y.reshape(-1)
+        for start in range(0, x.size, BLOCK):
+            part = source[start : start + BLOCK]
+            np.maximum(part, zeros[: part.size], out=target[start : start + BLOCK])
+        return y
 
     def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
         y = self.forward(*inputs)

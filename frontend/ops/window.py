@@ -90,9 +90,35 @@ class Window:
             *(n + sum(p) for n, p in zip(x.shape[1:], self.pad, strict=False)),
             x.shape[-1],
         )
-        padded = np.full(shape, value, x.dtype)
+        padded = np.full(shape, value, x.dtype) if value else np.zeros(shape, x.dtype)
         padded[self.inner(x.shape)] = x
         return padded
+
+    @property
+    def tiles(self) -> bool:
+        """Whether windows lie side by side: they share no position, and nothing is padded."""
+        return self.kernel == self.stride and not self.padded
+
+    def fold(self, padded: Array, combine: np.ufunc) -> Array:
+        """Combine the values of each window, one spatial axis after the other."""
+        for axis, (k, s) in enumerate(zip(self.kernel, self.stride, strict=True), 1):
+            end = (padded.shape[axis] - k) // s * s + 1
+            before = (slice(None),) * axis
+            parts = [padded[(*before, slice(i, i + end, s))] for i in range(k)]
+            padded = combine(parts[0], parts[1]) if k > 1 else parts[0].copy()
+            for part in parts[2:]:
+                combine(padded, part, out=padded)
+        return padded
+
+    def spread(self, y: Array) -> Array:
+        """For windows side by side: each value of ``y`` at all positions of its window."""
+        for axis, k in reversed(list(enumerate(self.kernel, 1))):
+            y = y.repeat(k, axis)
+        return y
+
+    def covered(self, out: Shape) -> tuple[slice, ...]:
+        """The part of the input that windows side by side cover."""
+        return (slice(None), *(slice(k * n) for k, n in zip(self.kernel, out, strict=True)))
 
     def inner(self, shape: Shape) -> tuple[slice, ...]:
         """Where in the padded array the original of ``shape`` (with batch) stands."""
