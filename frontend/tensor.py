@@ -18,11 +18,14 @@ import numpy.typing as npt
 
 from . import ops
 from .errors import LutraError, ShapeError
+from .memory import keep_freed_memory
 from .ops import Array, Operator, Pullback, Shape
 from .tensor_graph import TensorGraph
 
 Operand = npt.ArrayLike
 """What can stand beside a tensor in an expression: an array, a number or nested lists of them."""
+
+keep_freed_memory()
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 
