@@ -23,7 +23,7 @@ demo: $(VENV)/.demo
 	$(BIN)/lutra demo -o $(DEMO_OUT)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
