@@ -1,0 +1,237 @@
+"""Import of what cannot be expressed: refused by name, all at once, and never computed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from lutra.frontend.onnx_import import Refusal, UnsupportedModelError, from_onnx
+from lutra.frontend.ops import Array
+
+from .onnx_models import data, model, node
+
+IMAGE: list[Any] = ["N", 3, 7, 8]
+FLAT: list[Any] = ["N", 12]
+W: dict[str, Array] = {
+    "k": data((4, 3, 3, 2)),
+    "group": data((3, 1, 3, 2)),
+    "k5": data((2, 3, 1, 1, 1)),
+    "w": data((12, 5)),
+    "w3": data((1, 12, 5)),
+    "vector": data((12,)),
+    "bias": data((12,)),
+    "plane": data((7, 8)),
+    "integers": np.ones((12, 5), np.int64),
+    "bytes": np.ones((12, 5), np.int8),
+    "true": np.array(True),
+    "flat2": np.array([2, -1]),
+    "one": np.array([1, -1]),
+    "whole": np.array([-1]),
+    "batch": np.array([-1, 6]),
+    "none": np.array([], np.int64),
+    "split": np.array([0, 3, 4]),
+    "first": np.array([0]),
+}
+
+
+def single(
+    op: str, inputs: str, shape: list[Any] = IMAGE, opset: int = 17, **kw: Any
+) -> ModelProto:
+    names = inputs.split()
+    weights = {name: W[name] for name in names if name in W}
+    return model([node(op, names, "y", **kw)], shape, weights, opset=opset)
+
+
+POOL: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
+REFUSED = [
+    (single("Erf", "x"), "not supported"),
+    (single("Conv", "x group", group=3), "'group' is 3; supported: 1"),
+    (single("Conv", "x k", dilations=[2, 1]), r"'dilations' is [2, 1]; supported: 1"),
+    (single("Conv", "x k", auto_pad="SAME_UPPER", pads=[1, 1, 1, 1]), "'pads' and 'auto_pad'"),
+    (single("Conv", "x x"), "input 2 is not a constant"),
+    (single("Conv", "x k x"), "input 3 is not a constant"),
+    (single("Conv", "k k"), "constants alone"),
+    (single("MaxPool", "x", dilations=[1, 2], **POOL), "'dilations'"),
+    (single("MaxPool", "x", storage_order=1, **POOL), "'storage_order' is 1; supported: 0"),
+    (single("MaxPool", "x", ceil_mode=1, **POOL), "'ceil_mode'"),
+    (single("MaxPool", "x", kernel_shape=[1, 1], strides=[2, 2], auto_pad="SAME_UPPER"), "skip"),
+    (single("AveragePool", "x", kernel_shape=[2, 2], pads=[0, 1, 0, 0]), "averages over padding"),
+    (
+        single("AveragePool", "x", kernel_shape=[2, 2], auto_pad="SAME_LOWER", count_include_pad=1),
+        "averages over padding",
+    ),
+    (single("AveragePool", "x", dilations=[2, 2], opset=19, **POOL), "'dilations'"),
+    (single("GlobalAveragePool", "x", ["N", 3]), "has 0 spatial axes"),
+    (single("Softmax", "x", axis=0), "over the batch"),
+    (single("Softmax", "x", axis=1, opset=12), "over several axes at once"),
+    (single("Softmax", "x", ["N", 3, 5], opset=8), "over several axes at once"),
+    (single("Flatten", "x", axis=2), "'axis' is 2; supported: 1"),
+    (single("Flatten", "x", axis=0), "'axis' is 0"),
+    (single("Flatten", "x", ["N", 12], axis=2), "'axis' is 2"),
+    (single("Flatten", "x", [2, 12], axis=0), "'axis' is 0"),
+    (single("Reshape", "x flat2", FLAT), "does not keep the batch"),
+    (single("Reshape", "x one", FLAT), r"[1, -1] does not keep the batch; supported: (0, -1)"),
+    (single("Reshape", "x whole", FLAT), "moves values between samples"),
+    (single("Reshape", "x batch", FLAT), "moves values between samples"),
+    (single("Reshape", "x none", FLAT), "does not keep the batch"),
+    (single("Reshape", "x split", FLAT), r"from (12,) to (3, 4); supported: to one axis"),
+    (single("Reshape", "x first", FLAT, allowzero=1), "does not keep the batch"),
+    (single("Reshape", "x x", FLAT), "input 2 is not a constant"),
+    (single("Squeeze", "x", ["N", 3, 1]), "names no axes"),
+    (single("Squeeze", "x first", [1, 3, 1]), "drops the batch axis"),
+    (single("Unsqueeze", "x first", FLAT), "adds an axis before the batch"),
+    (single("Unsqueeze", "x whole", FLAT), "supported: to one axis"),
+    (single("Transpose", "x", perm=[1, 0, 2, 3]), "moves the batch axis"),
+    (single("Transpose", "x"), "moves the batch axis"),
+    (single("Gemm", "x w", FLAT, transA=1), "'transA' is 1; supported: 0"),
+    (single("Gemm", "w x", FLAT), "constants alone"),
+    (single("Gemm", "x integers", FLAT), "weight 'integers' is of type int64"),
+    (single("Gemm", "x bytes", FLAT), "weight 'bytes' has a data type that is not supported: int8"),
+    (single("MatMul", "w x", FLAT), "constant on the left"),
+    (single("MatMul", "x w3", FLAT), "a constant of 3 axes"),
+    (single("MatMul", "x vector", FLAT), "a constant of 1 axes"),
+    (single("MatMul", "x x", FLAT), "not a constant"),
+    (single("Add", "x bias", FLAT), "a bias right behind MatMul, Gemm or Conv"),
+    (single("Add", "x x", FLAT), "the addition of a constant bias"),
+    (single("Relu", "bias", FLAT), "constants alone"),
+    (single("Dropout", "x vector true", FLAT), "training mode"),
+]
+
+
+@pytest.mark.parametrize(
+    ("refused", "reason"), REFUSED, ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_forms_that_are_refused(refused: ModelProto, reason: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=re.escape(reason)) as caught:
+        from_onnx(refused)
+    assert f"{refused.graph.node[0].op_type} at 'n_y'" in str(caught.value)
+
+
+@pytest.mark.parametrize("constant", ["plane", "k"])
+def test_an_addition_that_differs_within_a_channel_is_refused(constant: str) -> None:
+    weights = {"w": data((4, 3, 1, 1)), "c": data((1, 4, 7, 8)) if constant == "k" else W["plane"]}
+    nodes = [node("Conv", ["x", "w"], "m"), node("Add", ["m", "c"], "y")]
+    with pytest.raises(UnsupportedModelError, match="one number a channel"):
+        from_onnx(model(nodes, IMAGE, weights))
+
+
+def test_a_bias_that_differs_between_samples_is_refused() -> None:
+    weights = {"w": W["w"], "c": data((4, 5))}
+    for nodes in (
+        [node("Gemm", ["x", "w", "c"], "y")],
+        [node("MatMul", ["x", "w"], "m"), node("Add", ["m", "c"], "y")],
+    ):
+        with pytest.raises(UnsupportedModelError, match="one number a channel"):
+            from_onnx(model(nodes, [4, 12], weights))
+
+
+def test_outputs_beyond_the_first_are_refused_where_they_are_read() -> None:
+    nodes = [node("MaxPool", ["x"], ["p", "i"], **POOL), node("Relu", ["i"], "y")]
+    with pytest.raises(UnsupportedModelError, match="further outputs"):
+        from_onnx(model(nodes, IMAGE))
+    nodes[0].output[0] = ""
+    with pytest.raises(UnsupportedModelError, match="further outputs"):
+        from_onnx(model(nodes, IMAGE))
+    nodes = [node("Dropout", ["x"], ["p", "y"])]
+    with pytest.raises(UnsupportedModelError, match="further outputs"):
+        from_onnx(model(nodes, IMAGE))
+
+
+def test_everything_is_named_at_once() -> None:
+    """Nodes behind one that is not understood are looked at too, as far as they can be."""
+    nodes = [
+        node("Conv", ["x", "group"], "a", group=3),
+        node("Erf", ["a"], "b"),
+        node("MaxPool", ["b"], "c", dilations=[2, 2], **POOL),
+        node("Erf", ["c"], "d"),
+        node("Relu", ["d"], "e"),
+        node("Softmax", ["x"], "g", axis=0),
+        helper.make_node("Quant", ["e"], ["y"], name="q", domain="onnx.brevitas"),
+    ]
+    with pytest.raises(UnsupportedModelError) as caught:
+        from_onnx(model(nodes, IMAGE, {"group": W["group"]}), "net.onnx")
+    assert caught.value.refusals == (
+        Refusal("Conv", "attribute 'group' is 3; supported: 1", ("n_a",)),
+        Refusal("Erf", "not supported", ("n_b", "n_d")),
+        Refusal("MaxPool", "attribute 'dilations' is [2, 2]; supported: 1", ("n_c",)),
+        Refusal("Softmax", "is over the batch", ("n_g",)),
+        Refusal("onnx.brevitas::Quant", "not an op of ONNX itself", ("q",)),
+    )
+    text = str(caught.value)
+    assert text.startswith("net.onnx: ")
+    for part in ("Erf at 'n_b', 'n_d' (not supported)", "Supported ops: Add, AveragePool"):
+        assert part in text
+
+
+def test_long_lists_are_clipped() -> None:
+    nodes = [node("Erf", ["x"], f"v{i}") for i in range(50)] + [node("Relu", ["x"], "y")]
+    with pytest.raises(UnsupportedModelError, match="and 42 more") as caught:
+        from_onnx(model(nodes, IMAGE))
+    assert len(caught.value.refusals[0].nodes) == 50
+    nodes = [helper.make_node("Op" * 999 + str(i), ["x"], [f"v{i}"]) for i in range(50)]
+    with pytest.raises(UnsupportedModelError, match="and 42 more") as caught:
+        from_onnx(model([*nodes, node("Relu", ["x"], "y")], IMAGE))
+    assert len(str(caught.value)) < 3000
+
+
+def test_subgraphs_functions_and_ops_that_do_not_exist() -> None:
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["z"])],
+        "body",
+        [],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
+    )
+    branch = helper.make_node("If", ["c"], ["b"], name="n_if", then_branch=body, else_branch=body)
+    nodes = [
+        branch,
+        node("Relu", ["x"], "r"),
+        node("Sigh", ["b"], "y"),
+        helper.make_node("Twice", ["x"], ["t"], name="n_t", domain="mine"),
+    ]
+    refused = model(nodes, FLAT, {"c": np.array(True)})
+    relu = helper.make_function(
+        "", "Relu", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])], refused.opset_import
+    )
+    refused.functions.append(relu)
+    with pytest.raises(UnsupportedModelError) as caught:
+        from_onnx(refused)
+    assert {refusal.op: refusal.reason for refusal in caught.value.refusals} == {
+        "If": "not supported",
+        "Relu": "a function of the model's own; inline it before the export",
+        "Sigh": "no op of ONNX operator set 17",
+        "mine::Twice": "not an op of ONNX itself",
+    }
+
+
+def test_unknown_and_mistyped_attributes_are_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match="'alpha' is not supported"):
+        from_onnx(single("Softmax", "x", FLAT, alpha=0.1))
+    with pytest.raises(UnsupportedModelError, match="'axis' has another type"):
+        from_onnx(single("Softmax", "x", FLAT, axis=1.0))
+    with pytest.raises(UnsupportedModelError, match="'value_string' is not supported"):
+        from_onnx(model([node("Constant", [], "y", value_string="a")], FLAT))
+    with pytest.raises(UnsupportedModelError, match="has 2 inputs; its op takes 1"):
+        from_onnx(single("Relu", "x x", FLAT))
+
+
+def test_further_inputs_and_outputs_are_refused_by_name() -> None:
+    refused = model([node("Relu", ["x"], "y"), node("Erf", ["b"], "z")], FLAT)
+    for name, ports in (("b", refused.graph.input), ("z", refused.graph.output)):
+        ports.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]))
+    with pytest.raises(UnsupportedModelError) as caught:
+        from_onnx(refused)
+    for part in ("a second input at 'b'", "a second output at 'z'", "Erf at 'n_z'"):
+        assert part in str(caught.value)
+
+
+def test_sparse_weights_are_refused() -> None:
+    refused = single("Relu", "x", FLAT)
+    values = numpy_helper.from_array(np.ones(1, np.float32), "s")
+    indices = numpy_helper.from_array(np.zeros(1, np.int64))
+    refused.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [3]))
+    with pytest.raises(UnsupportedModelError, match="sparse weights"):
+        from_onnx(refused)
