@@ -1,0 +1,67 @@
+"""The benchmark table itself."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.bench.table import Row, Skipped, compare, duration, once, table
+
+
+def test_rows() -> None:
+    assert Row("slower", 2.0, 1.0, 1.5).met is False
+    assert Row("slower", 1.4, 1.0, 1.5).met
+    assert Row("faster", 1.0, 31.0, 30, least=True).met
+    assert Row("faster", 1.0, 29.0, 30, least=True).met is False
+    assert Row("limit", 5.9, None, 6).met
+    assert Row("limit", 6.1, None, 6).met is False
+
+
+def test_the_table_shows_everything() -> None:
+    text = io.StringIO()
+    rows: list[Row | Skipped] = [
+        Row("a step", 2e-3, 1e-3, 1.5),
+        Row("a build", 2.0, None, 6),
+        Row("a run", 1e-5, 4e-4, 30, least=True),
+        Skipped("torch", "none"),
+    ]
+    Console(file=text, width=140).print(table(rows))
+    shown = text.getvalue()
+    for part in ("a step", "2 ms", "2.00", "at most 1.5", "NO", "skipped: none", "40.0 x", "10 us"):
+        assert part in shown
+    assert "at most 6 s" in shown
+
+
+def test_durations() -> None:
+    assert [duration(t) for t in (2.5, 0.0123, 4.2e-5)] == ["2.5 s", "12.3 ms", "42 us"]
+
+
+def test_times_are_measured_in_turns() -> None:
+    order: list[str] = []
+
+    def work() -> None:
+        order.append("a")
+        sum(range(20_000))
+
+    slow, quick = compare(work, lambda: order.append("b"), repetitions=3, seconds=0.001)
+    assert slow > quick
+    changes = sum(a != b for a, b in itertools.pairwise(order))
+    assert changes >= 5
+    assert once(lambda: None, repetitions=3) < slow
+
+
+def test_unknown_modules_are_refused() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.bench", "--only", "nothing"],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 2
+    assert "training" in run.stderr
