@@ -175,6 +175,7 @@ def _run_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except LutraError as error:
+        del sys.modules[name]
         raise error.in_file(str(path)) from None
     except (Exception, SystemExit) as error:
         del sys.modules[name]

@@ -104,6 +104,15 @@ def test_files_that_are_no_recipe(tmp_path: Path, text: str, problem: str) -> No
     assert sys.path == before
 
 
+def test_a_file_that_fails_leaves_no_module(tmp_path: Path) -> None:
+    path = tmp_path / "failing_recipe.py"
+    for text in ("1 / 0", "from lutra.frontend.layers import Dense\nDense(0)"):
+        path.write_text(text)
+        with pytest.raises(LutraError):
+            load_recipe(path)
+        assert "lutra_recipe_failing_recipe" not in sys.modules
+
+
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x08\x07")
