@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lutra.frontend import ops
+from lutra.frontend.errors import ShapeError
 from lutra.frontend.ops import Array, Operator
 from tests.cases import CASES, Case
 
@@ -117,7 +118,10 @@ ARITHMETIC = [
 
 @pytest.mark.parametrize("case", ARITHMETIC, ids=lambda case: f"{case.op}{case.shapes}")
 def test_every_op_of_training(case: Training) -> None:
-    check(case.op, [apart(shape, seed=i + 3) for i, shape in enumerate(case.shapes)])
+    inputs = [apart(shape, seed=i + 3) for i, shape in enumerate(case.shapes)]
+    check(case.op, inputs)
+    if not isinstance(case.op, ops.SumPool | ops.MaxPool | ops.Conv):  # these count no batch axis
+        assert case.op.infer(*case.shapes) == case.op.forward(*inputs).shape
 
 
 @pytest.mark.parametrize("op", [ops.Div(), ops.Log(), ops.Power(0.5), ops.Power(-2)], ids=str)
@@ -133,6 +137,10 @@ def test_div_broadcasts() -> None:
 @pytest.mark.parametrize("shape", [(5, 7), (2, 3, 4), (1, 2)])
 def test_losses(shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(8)
+    for op in (ops.SquaredError(), ops.SoftmaxCrossEntropy()):
+        assert op.infer(shape, shape) == ()
+        with pytest.raises(ShapeError):
+            op.infer(shape, shape[1:])
     check(ops.SquaredError(), [rng.normal(size=shape), rng.normal(size=shape)], [True, False])
     targets = rng.random(shape)
     targets /= targets.sum(-1, keepdims=True)
