@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from lutra.frontend import onnx_import
 from lutra.frontend.onnx_import import Refusal, UnsupportedModelError, from_onnx
+from lutra.frontend.onnx_nodes import FORMS
 from lutra.frontend.ops import Array
 
 from .onnx_models import data, model, node
@@ -205,6 +208,16 @@ def test_subgraphs_functions_and_ops_that_do_not_exist() -> None:
         "Sigh": "no op of ONNX operator set 17",
         "mine::Twice": "not an op of ONNX itself",
     }
+
+
+def test_a_version_of_an_op_that_nobody_has_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    older = {**FORMS, "Relu": replace(FORMS["Relu"], newest=13)}
+    monkeypatch.setattr(onnx_import, "FORMS", older)
+    from_onnx(single("Relu", "x", FLAT, opset=13))
+    with pytest.raises(UnsupportedModelError, match=r"is in version 14; supported: up to 13"):
+        from_onnx(single("Relu", "x", FLAT, opset=14))
 
 
 def test_unknown_and_mistyped_attributes_are_refused() -> None:
