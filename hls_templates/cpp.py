@@ -94,7 +94,7 @@ class Writer:
             case Relu():
                 return f"lutra::relu<{number}, {source}, {result}>"
             case Cast() as cast:
-                return f"lutra::cast<{number}, {source}, {cast_type(cast)} >"
+                return self._cast(number, self.graph.formats[node.inputs[0]], cast)
             case Lut():
                 table = self.tables[node.inputs[1]]
                 return f"lutra::lut<{number}, {source}, {result}, {table}>"
@@ -104,6 +104,17 @@ class Writer:
                 return f"lutra::scale<{number}, {source}, {result}, {factor}, {raw}LL>"
             case op:
                 raise AssertionError(f"{op} is not a function of one value")
+
+    def _cast(self, number: int, source: Format, cast: Cast) -> str:
+        """An assignment; from a type that holds every bit that is dropped, since the headers read
+        past the end of a narrower one."""
+        missing = cast.shift + 1 - source.width
+        if missing <= 0:
+            return f"lutra::cast<{number}, {value_type(source)}, {cast_type(cast)} >"
+        wide = value_type(Format(source.signed, cast.shift + 1, source.integer + missing))
+        narrow = value_type(source)
+        first = f"lutra::extend<{narrow}, {wide} >"
+        return f"lutra::chain<{first}, lutra::cast<{number}, {wide}, {cast_type(cast)} > >"
 
     def post(self, functions: Unary, source: str) -> str:
         """All functions in order, as one type; ``source`` is the type that goes in."""

@@ -44,6 +44,12 @@ def round_to_integer(v: Array, rounding: Rounding) -> Array:
     return whole
 
 
+def symmetric_low(target: Format) -> int:
+    """Smallest raw value under SAT_SYM: the negative of the largest, but for the one signed bit,
+    which AMD's headers let reach -1."""
+    return -target.high if target.signed and target.width > 1 else target.low
+
+
 def fit(v: Array, target: Format, overflow: Overflow) -> Array:
     """Bring integers into the target's range; ``v`` may be overwritten."""
     low, high = float(target.low), float(target.high)
@@ -52,7 +58,7 @@ def fit(v: Array, target: Format, overflow: Overflow) -> Array:
             np.maximum(v, low, out=v)
             return np.minimum(v, high, out=v)
         case Overflow.SAT_SYM:
-            np.maximum(v, -high if target.signed else low, out=v)
+            np.maximum(v, float(symmetric_low(target)), out=v)
             return np.minimum(v, high, out=v)
         case Overflow.SAT_ZERO:
             v[(v < low) | (v > high)] = 0

@@ -111,5 +111,5 @@ class Format:
             FormatError: it would be wider than 53 bits.
         """
         signed = low < 0
-        width = max(high.bit_length(), (-low - 1).bit_length() if signed else 0) + signed
+        width = max(max(high, 0).bit_length(), (-low - 1).bit_length() if signed else 0) + signed
         return Format(signed, max(width, 1), max(width, 1) - fraction)

@@ -100,8 +100,15 @@ class Binary:
             trace = np.fromfile(here / "trace.bin", np.int64)
         return _named(graph, trace.reshape(len(raw), -1), output.reshape(len(raw), -1))
 
+    def passes(self, bench_folder: Path) -> bool:
+        """Whether the project's own test bench, run as delivered, finds its golden vectors."""
+        done = subprocess.run(
+            [str(self.path), "0"], cwd=bench_folder, capture_output=True, text=True, check=False
+        )
+        return done.returncode == 0 and "WARNING" not in done.stdout + done.stderr
 
-def traced(graph: FixedGraph) -> list[Node[FixedOp]]:
+
+def _traced(graph: FixedGraph) -> list[Node[FixedOp]]:
     """The nodes whose values the C++ records, in order; flattening computes nothing."""
     return [node for node in graph.nodes if not isinstance(node.op, Flatten)]
 
@@ -109,7 +116,7 @@ def traced(graph: FixedGraph) -> list[Node[FixedOp]]:
 def _named(graph: FixedGraph, trace: Array, output: Array) -> dict[str, Array]:
     values: dict[str, Array] = {}
     start = 0
-    for node in traced(graph):
+    for node in _traced(graph):
         shape = graph.shapes[node.output]
         stop = start + math.prod(shape)
         values[node.output] = trace[:, start:stop].reshape(-1, *shape)
@@ -186,9 +193,15 @@ class Comparison:
 
 
 def compare(
-    graph: FixedGraph, simulated: dict[str, Array], compiled_values: dict[str, Array]
+    graph: FixedGraph,
+    simulated: dict[str, Array],
+    compiled_values: dict[str, Array],
+    first_frame: int = 0,
 ) -> Comparison:
-    """Compare every value that the C++ computes; both sides are channels last."""
+    """Compare every value that the C++ computes; both sides are channels last.
+
+    ``first_frame`` is the number of the first sample, for the report of a mismatch.
+    """
     layers = {node.output: graph.layers[node.name] for node in graph.nodes}
     compared = wrong = 0
     first = None
@@ -202,7 +215,7 @@ def compare(
             first = Mismatch(
                 layers.get(name, name),
                 name,
-                frame,
+                first_frame + frame,
                 tuple(index),
                 int(ours[frame, *index]),
                 int(theirs[frame, *index]),

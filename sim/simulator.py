@@ -76,16 +76,19 @@ class Simulator:
         Raises:
             ModelError: a value lies outside the format.
         """
+        return self._leave(self.trace_raw(self.graph.inputs[0].enter(raw)))
+
+    def trace_raw(self, raw: Array) -> dict[str, Array]:
+        """As :meth:`run_raw`, with inputs and outputs in the layout of the hardware."""
         (port,) = self.graph.inputs
         format_ = self.graph.formats[port.name]
-        raw = port.enter(raw)
         if raw.size and (raw.min() < format_.low or raw.max() > format_.high):
             raise ModelError(
                 f"raw data do not fit the format of '{port.name}'",
                 found=f"{raw.min()} to {raw.max()}",
                 expected=f"{format_.low} to {format_.high} for {format_}",
             )
-        return self._leave(self._blocks(raw, lambda block: block))
+        return self._blocks(raw, lambda block: block)
 
     def trace(self, x: Array) -> dict[str, Array]:
         """As :meth:`run`, with the outputs too in the layout of the hardware, channels last."""

@@ -49,6 +49,18 @@ struct cast {
     }
 };
 
+// The same value in a wider type.
+template <typename In, typename Out>
+struct extend {
+    typedef In in;
+    typedef Out out;
+    static Out apply(const In& value) {
+#pragma HLS INLINE
+        Out result = value;
+        return result;
+    }
+};
+
 // max(value, 0); Out holds the result exactly.
 template <int ID, typename In, typename Out>
 struct relu {

@@ -1,0 +1,5 @@
+"""``python -m lutra``."""
+
+from .cli import main
+
+main()

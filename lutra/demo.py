@@ -1,0 +1,99 @@
+"""``lutra demo``: the whole way once, on a recipe's real data."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from . import show, workflow
+from .frontend.errors import OutputError
+from .frontend.onnx_export import save
+from .frontend.recipe import load_recipe
+from .hls_templates.project import Options
+from .quantize.fixed_onnx import save_fixed
+from .quantize.precision import Settings
+from .sim.toolchain import find_compiler, find_headers
+
+MARK = "lutra-demo.txt"
+"""A file that says that a folder is a demo's, so that the next one may replace what is in it."""
+
+
+def run_demo(output: Path, recipe_name: str, ap_include: str | None, console: Console) -> int:
+    """Train, quantise, generate, verify and report into the folder ``output``.
+
+    Returns:
+        The exit status: 1 if the verification found a mismatch.
+
+    Raises:
+        LutraError: something is missing or cannot be written; found out before the training.
+    """
+    started = time.monotonic()
+    find_compiler()
+    find_headers(ap_include)
+    recipe = load_recipe(recipe_name)
+    _prepare(output)
+
+    console.rule("1  train", align="left")
+    console.print(f"{recipe.name}: {recipe.description}", markup=False)
+    with tempfile.TemporaryDirectory(prefix="lutra-demo-") as folder:
+        trained = recipe.run(checkpoint=Path(folder) / "checkpoint.npz", console=console)
+    workflow.write_data(output, trained)
+    if trained.test_accuracy is not None:
+        console.print(
+            f"accuracy on {len(trained.data.test)} test images, in float: "
+            f"{trained.test_accuracy:.2%}"
+        )
+
+    console.rule("2  export to ONNX", align="left")
+    save(trained.graph, output / "model.onnx")
+    graph = workflow.load_network(output / "model.onnx")
+    console.print(show.layer_table(graph, show.layers(graph)))
+
+    console.rule("3  quantise to 8 bits", align="left")
+    calibration = workflow.read_samples(output / "calibration.npz", graph)
+    model = workflow.quantise(graph, Settings(), calibration)
+    save_fixed(model, output / "fixed.onnx")
+    console.print(show.format_table(show.formats(model)))
+
+    tests = workflow.read_samples(output / "test.npz", graph)
+    status = workflow.finish_project(
+        model,
+        output / "project",
+        Options(),
+        tests,
+        force=True,
+        ap_include=ap_include,
+        console=console,
+        first_step=4,
+    )
+    console.rule(align="left")
+    console.print(f"{time.monotonic() - started:.0f} s in all; everything is in {output}:")
+    for name, what in (
+        ("model.onnx", "the trained network"),
+        ("fixed.onnx", "the same in fixed point"),
+        ("project/", "the Vitis HLS project, with a README.md of its own"),
+        ("project/report.html", "accuracy and formats, with pictures"),
+        ("calibration.npz, test.npz", "the data, to try the other commands on"),
+    ):
+        console.print(f"  {name:<26}{what}", markup=False)
+    return status
+
+
+def _prepare(output: Path) -> None:
+    """Make the folder; one that is not a demo's is left alone."""
+    if output.exists() and not output.is_dir():
+        raise OutputError("is not a folder", file=str(output), expected="a folder for the demo")
+    if output.is_dir() and any(output.iterdir()) and not (output / MARK).is_file():
+        raise OutputError(
+            "exists and is not an earlier demo's folder",
+            file=str(output),
+            remedy="Choose another folder with -o",
+        )
+    try:
+        output.mkdir(exist_ok=True)
+        (output / MARK).write_text("This folder belongs to lutra demo, which replaces its files.\n")
+    except OSError as error:
+        raise OutputError("cannot be written to", file=str(output), found=error.strerror) from None

@@ -1,0 +1,176 @@
+"""What the commands print: tables for people, and the same figures as JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from .frontend.errors import clip
+from .frontend.graph import Graph, Node
+from .frontend.ops import Conv, Dense, Op
+from .quantize.calibrate import points
+from .quantize.cast import Cast
+from .quantize.fixed_onnx import FixedModel
+from .quantize.lut import Lut
+from .sim.verify import Verification
+
+NAME_WIDTH = 28
+
+
+def shown_name(name: str) -> Text:
+    """A name from a model file, safe to print: one line, no markup, no control characters."""
+    return Text(clip(name, NAME_WIDTH))
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """``8 x 8 x 1``."""
+    return " x ".join(map(str, shape)) or "scalar"
+
+
+def layers(graph: Graph) -> list[dict[str, Any]]:
+    """Layer by layer: op, output shape, parameters and multiply-adds a sample."""
+    return [
+        {
+            "layer": node.name,
+            "op": describe(node.op),
+            "shape": list(graph.shapes[node.output]),
+            "parameters": sum(
+                graph.constants[name].size for name in node.inputs if name in graph.constants
+            ),
+            "multiply_adds": multiply_adds(graph, node),
+        }
+        for node in graph.nodes
+    ]
+
+
+def describe(op: Op) -> str:
+    """The op's kind, and its window where it has one."""
+    kind = type(op).__name__
+    window = getattr(op, "window", None)
+    if window is None:
+        return kind
+    text = f"{kind} {'x'.join(map(str, window.kernel))}"
+    if any(stride != 1 for stride in window.stride):
+        text += f" /{','.join(map(str, window.stride))}"
+    return text + (" padded" if window.padded else "")
+
+
+def multiply_adds(graph: Graph, node: Node[Op]) -> int:
+    """Multiply-adds a sample of a dense or convolution layer."""
+    if not isinstance(node.op, Dense | Conv):
+        return 0
+    weight = graph.shapes[node.inputs[1]]
+    return math.prod(graph.shapes[node.output]) * math.prod(weight[:-1])
+
+
+def layer_table(graph: Graph, rows: list[dict[str, Any]]) -> Table:
+    """The table of ``lutra inspect``."""
+    table = Table(title=Text(f"{clip(graph.name, 60)}"), title_justify="left")
+    table.add_column("layer", no_wrap=True)
+    table.add_column("op", no_wrap=True)
+    table.add_column("output")
+    table.add_column("parameters", justify="right")
+    table.add_column("multiply-adds", justify="right")
+    for port in graph.inputs:
+        table.add_row(shown_name(port.name), "input", shape_text(port.shape), "", "")
+    for row in rows:
+        table.add_row(
+            shown_name(row["layer"]),
+            row["op"],
+            shape_text(tuple(row["shape"])),
+            _count(row["parameters"]),
+            _count(row["multiply_adds"]),
+        )
+    table.add_section()
+    table.add_row(
+        "total",
+        "",
+        "",
+        f"{sum(row['parameters'] for row in rows):,}",
+        f"{sum(row['multiply_adds'] for row in rows):,}",
+    )
+    return table
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else ""
+
+
+def formats(model: FixedModel) -> list[dict[str, Any]]:
+    """Each layer with its formats: weights, exact result, and what it hands on."""
+    fixed = model.fixed
+    rows: list[dict[str, Any]] = []
+    for port in fixed.inputs:
+        cast = fixed.entry[port.name]
+        rows.append(_row(port.name, None, None, str(cast.format), cast))
+    where = points(model.source)
+    for node in model.source.nodes:
+        inner = [n for n in fixed.nodes if fixed.layers[n.name] == node.name]
+        weight = next((n for n in node.inputs[1:] if n in fixed.constants), None)
+        closing = next((n.op for n in inner if n.output == node.output), None)
+        exact = inner[0].output if isinstance(node.op, Dense | Conv) else None
+        rows.append(
+            _row(
+                node.name,
+                str(fixed.formats[weight]) if weight else None,
+                str(fixed.formats[exact]) if exact else None,
+                str(fixed.formats[node.output]) if node.output in fixed.formats else None,
+                closing if node.output in where else None,
+            )
+        )
+    return rows
+
+
+def _row(
+    layer: str, weights: str | None, exact: str | None, output: str | None, op: object
+) -> dict[str, Any]:
+    mode = "exact"
+    if isinstance(op, Cast):
+        mode = f"{op.rounding}, {op.overflow}"
+    elif isinstance(op, Lut):
+        mode = "table"
+    return {"layer": layer, "weights": weights, "exact": exact, "output": output, "mode": mode}
+
+
+def format_table(rows: list[dict[str, Any]]) -> Table:
+    """The table of ``lutra quantize``."""
+    table = Table(title="fixed-point formats", title_justify="left")
+    for column in ("layer", "weights", "exact result", "output", "by"):
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(
+            shown_name(row["layer"]),
+            row["weights"] or "",
+            row["exact"] or "",
+            row["output"] or "",
+            row["mode"],
+        )
+    return table
+
+
+def verification_text(result: Verification) -> list[Text]:
+    """How a verification ended, in lines for people."""
+    steps = result.worst_error / result.output_step
+    lines = [
+        Text(
+            f"{result.frames:,} frames, {result.values:,} raw values, every intermediate included: "
+            f"{result.mismatches:,} mismatches"
+        ),
+        Text(
+            f"worst output error against float: {result.worst_error:.4g} ({steps:.2f} output steps)"
+        ),
+        Text(f"the project's own test bench: {'pass' if result.golden else 'FAIL'}"),
+    ]
+    if result.first is not None:
+        lines.append(Text(f"first mismatch: {clip(str(result.first), 300)}", style="bold red"))
+    passed = "bit for bit equal" if result.passed else "NOT equal"
+    lines.append(
+        Text(
+            f"simulator and C simulation are {passed}",
+            style="bold green" if result.passed else "bold red",
+        )
+    )
+    return lines

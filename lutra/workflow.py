@@ -1,0 +1,297 @@
+"""The steps behind the commands: each takes files or models and gives models, files and figures."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from . import show
+from .frontend.datafile import load_samples
+from .frontend.errors import LutraError, ModelError, OutputError
+from .frontend.graph import Graph
+from .frontend.onnx_export import save
+from .frontend.onnx_import import load
+from .frontend.ops import Array, Shape
+from .frontend.recipe import Trained, load_recipe
+from .frontend.storage import write_file, write_folder
+from .hls_templates.project import Options, project_files
+from .quantize.calibrate import calibrate, check_data
+from .quantize.fixed_onnx import FixedModel, load_fixed, to_fixed_onnx
+from .quantize.lower import lower
+from .quantize.precision import Settings
+from .sim.report import Report, accuracy_report
+from .sim.report_html import html_page
+from .sim.report_text import render_terminal
+from .sim.simulator import Simulator
+from .sim.verify import MODEL_FILE, verify_project
+
+GOLDEN_FRAMES = 16
+"""Frames of golden vectors that a project carries unless the user says otherwise."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Data of a user's, checked against a network.
+
+    Attributes:
+        x: float32 samples in the user's layout.
+        y: labels, where there are any.
+    """
+
+    x: Array
+    y: Array | None
+
+
+def read_samples(path: str | Path, graph: Graph) -> Samples:
+    """Samples and labels from a file, checked against the network's input.
+
+    Raises:
+        LutraError: the file cannot be read or does not fit; it is named.
+    """
+    x, y = load_samples(path)
+    try:
+        return Samples(check_data(graph, x), y)
+    except LutraError as error:
+        raise error.in_file(str(path)) from None
+
+
+def quantise(graph: Graph, settings: Settings, data: Samples) -> FixedModel:
+    """Choose formats from the data and lower the network."""
+    return FixedModel(graph, lower(graph, calibrate(graph, settings, data.x)))
+
+
+def load_network(path: str | Path) -> Graph:
+    """A float network: of a float ONNX file, or the one that a fixed-point file was made from."""
+    try:
+        return load_fixed(path).source
+    except ModelError as error:
+        if error.problem != "is not a fixed-point model":
+            raise
+    return load(path)
+
+
+def write_project(
+    model: FixedModel, path: str | Path, options: Options, x: Array | None, *, force: bool
+) -> None:
+    """Generate a project, whole.
+
+    Args:
+        model: the network.
+        path: the project's folder.
+        options: part, clock and folding.
+        x: float samples, of which the first ones become golden vectors; random ones otherwise.
+        force: replace a project that stands there.
+
+    Raises:
+        LutraError: the design cannot be made, or the folder cannot be written.
+    """
+    (port,) = model.fixed.inputs
+    (outlet,) = model.fixed.outputs
+    simulator = Simulator(model.fixed, keep=[port.name])
+    values = (
+        simulator.trace_raw(_random_frames(model))
+        if x is None
+        else simulator.trace(x[:GOLDEN_FRAMES])
+    )
+    files: dict[str, bytes | str] = dict(
+        project_files(model.fixed, options, values[port.name], values[outlet.name])
+    )
+    content = to_fixed_onnx(model).SerializeToString(deterministic=True)
+    files[MODEL_FILE] = content
+    manifest = json.loads(files["manifest.json"])
+    manifest["model_sha256"] = hashlib.sha256(content).hexdigest()
+    files["manifest.json"] = json.dumps(manifest, indent=2) + "\n"
+    write_folder(path, files, force=force)
+
+
+def _random_frames(model: FixedModel) -> Array:
+    """Raw inputs, uniform over the whole format; the same ones every time."""
+    (port,) = model.fixed.inputs
+    format_ = model.fixed.formats[port.name]
+    rng = np.random.default_rng(0)
+    shape = (GOLDEN_FRAMES, *port.shape)
+    return rng.integers(format_.low, format_.high, shape, endpoint=True)
+
+
+def train_recipe(
+    name: str,
+    output: Path,
+    *,
+    epochs: int | None,
+    seed: int,
+    resume: bool,
+    data_out: Path | None,
+    console: Console,
+) -> Trained:
+    """Train a recipe and export it; a checkpoint beside the model lets a killed run go on.
+
+    Raises:
+        LutraError: there is no such recipe, it fails, or something cannot be written.
+    """
+    recipe = load_recipe(name)
+    check_writable(output)
+    checkpoint = output.with_name(f"{output.name}.checkpoint.npz")
+    trained = recipe.run(
+        epochs=epochs, seed=seed, checkpoint=checkpoint, resume=resume, console=console
+    )
+    save(trained.graph, output)
+    if data_out is not None:
+        write_data(data_out, trained)
+    return trained
+
+
+def check_writable(output: Path) -> None:
+    """Raise an :class:`OutputError` now rather than after long work."""
+    if output.is_dir():
+        raise OutputError("is a folder", file=str(output), expected="the name of a file")
+    if not output.parent.is_dir():
+        raise OutputError("its folder does not exist", file=str(output), remedy="Make it first")
+    if not os.access(output.parent, os.W_OK):
+        raise OutputError("its folder cannot be written to", file=str(output))
+
+
+def write_data(folder: Path, trained: Trained) -> None:
+    """Write ``calibration.npz`` (training samples) and ``test.npz`` (x and y)."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError("cannot be made", file=str(folder), found=error.strerror) from None
+    for name, data in (("calibration.npz", trained.data.train), ("test.npz", trained.data.test)):
+        write_arrays(folder / name, {"x": data.x, "y": data.y})
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write a ``.npz`` file whole.  Names may be any text, unlike with :func:`numpy.savez`."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, value in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, value, allow_pickle=False)
+    write_file(path, stream.getvalue())
+
+
+def simulate_file(
+    model: FixedModel, source: Path, output: Path, *, raw: bool, keep: Path | None
+) -> Shape:
+    """Run the simulator from file to file.
+
+    Args:
+        model: the network.
+        source: samples, floats or raw integers, in the user's layout.
+        output: the results, alike.
+        raw: whether both are raw integers.
+        keep: where every intermediate goes.
+
+    Returns:
+        The shape of the results.
+    """
+    x, _ = load_samples(source)
+    simulator = Simulator(model.fixed, keep=keep is not None)
+    (inlet,), (outlet,) = model.fixed.inputs, model.fixed.outputs
+    try:
+        if raw:
+            values = simulator.trace_raw(inlet.enter(check_raw(x)))
+        else:
+            values = simulator.trace(check_data(model.source, x))
+    except LutraError as error:
+        raise error.in_file(str(source)) from None
+    y = outlet.leave(values[outlet.name])
+    result = y.astype(np.int64) if raw else y * model.fixed.formats[outlet.name].step
+    stream = io.BytesIO()
+    np.save(stream, np.ascontiguousarray(result))
+    write_file(output, stream.getvalue())
+    if keep is not None:
+        write_arrays(keep, {name: value.astype(np.int64) for name, value in values.items()})
+    return result.shape
+
+
+def check_raw(x: Array) -> Array:
+    """Raw integers of a user's."""
+    if x.dtype.kind not in "iu" or not len(x):
+        raise ModelError(
+            "raw data must be integers",
+            found=f"{x.dtype}, {len(x)} samples",
+            expected="at least one sample of an integer type",
+        )
+    return x
+
+
+def require_same(graph: Graph, fixed: FixedModel, model_file: Path, fixed_file: Path) -> None:
+    """Raise a :class:`ModelError` unless ``fixed`` was made from ``graph``."""
+    source = fixed.source
+    same = (graph.inputs, graph.nodes) == (source.inputs, source.nodes) and all(
+        np.array_equal(value, source.constants[name]) for name, value in graph.constants.items()
+    )
+    if not same:
+        raise ModelError(
+            "was not made from this model",
+            file=str(fixed_file),
+            expected=f"the fixed-point form of {model_file}",
+            remedy="Run lutra quantize on that model first",
+        )
+
+
+def publish(report: Report, output: Path | None, console: Console) -> None:
+    """Print a report, and write its page if asked to."""
+    page = html_page(report) if output is not None else None
+    render_terminal(report, console)
+    if output is not None and page is not None:
+        write_file(output, page)
+        console.print(f"wrote {output}", markup=False)
+
+
+def finish_project(
+    model: FixedModel,
+    output: Path,
+    options: Options,
+    tests: Samples,
+    *,
+    force: bool,
+    ap_include: str | None,
+    console: Console,
+    first_step: int = 1,
+) -> int:
+    """Generate a project, verify it on all of ``tests``, and report beside it.
+
+    Returns:
+        The exit status: 1 if the verification found a mismatch.
+    """
+    console.rule(f"{first_step}  generate the Vitis HLS project", align="left")
+    write_project(model, output, options, tests.x, force=force)
+    console.print(f"wrote {output}", markup=False)
+    console.rule(f"{first_step + 1}  verify: C simulation against the simulator", align="left")
+    with counting(console, "C simulation") as progress:
+        result = verify_project(output, x=tests.x, ap_include=ap_include, progress=progress)
+    for line in show.verification_text(result):
+        console.print(line)
+    console.rule(f"{first_step + 2}  report: fixed point against float", align="left")
+    report = accuracy_report(model.source, model.fixed, tests.x, tests.y)
+    pictures = importlib.util.find_spec("matplotlib") is not None
+    publish(report, output / "report.html" if pictures else None, console)
+    if not pictures:
+        console.print("no page with pictures: pip install 'lutra[report]' adds it", markup=False)
+    return 0 if result.passed else 1
+
+
+@contextmanager
+def counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, nothing in a log."""
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
