@@ -20,6 +20,10 @@ SUBSTEP_BITS = 3
 """A bin is never narrower than the format's step divided by two to this power."""
 
 
+EDGE_BITS = 40
+"""Bits of the edges of bins at most, so that a float holds each edge exactly."""
+
+
 @dataclass(frozen=True)
 class Histogram:
     """How often values occur: bin i counts ``start + i·width <= v < start + (i + 1)·width``."""
@@ -69,8 +73,12 @@ class HistogramTally:
 
     def _fitting_exponent(self) -> int:
         """The smallest exponent with which all values so far fit into the bins."""
-        exponent = math.frexp((self.high - self.low) / BINS)[1] - 1
-        exponent = max(exponent if self.high > self.low else self.least, self.least)
+        exponent = self.least
+        magnitude = max(abs(self.low), abs(self.high))
+        if magnitude:
+            exponent = max(exponent, math.frexp(magnitude)[1] - EDGE_BITS)
+        if self.high > self.low:
+            exponent = max(exponent, math.frexp((self.high - self.low) / BINS)[1] - 1)
         while (
             math.floor(math.ldexp(self.high, -exponent))
             - math.floor(math.ldexp(self.low, -exponent))
