@@ -17,7 +17,7 @@ from ..quantize.cast import Cast
 from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.formats import Overflow, Rounding
 from ..quantize.lut import Lut
-from .scores import Classification, Regression, score_tally
+from .scores import Classification, ClassTally, Regression, score_tally
 from .simulator import Simulator
 from .statistics import CastTally, Histogram, Losses, LutTally, ValueTally
 
@@ -27,7 +27,7 @@ BLOCK_VALUES = 1 << 22
 MAX_BLOCK = 256
 """Samples that are run at a time, at most."""
 
-MAX_POINTS = 1500
+MAX_POINTS = 10_000
 """Outputs that are kept for a picture."""
 
 
@@ -102,7 +102,7 @@ class Report:
         layers: quantisation points and the output, in order.
         inner: lossy steps within a layer that the float graph has no value for.
         output: the value that is the network's output.
-        points: a sample of the outputs, pairs of float and fixed.
+        points: a sample of the outputs, pairs of float and fixed; the last has the worst error.
     """
 
     model: str
@@ -185,6 +185,8 @@ def accuracy_report(
     _check_pair(graph, fixed)
     comparison = _Comparison(graph, fixed)
     score = None if y is None else score_tally(graph, np.asarray(y), len(x))
+    if isinstance(score, ClassTally):
+        score.check_names(class_names)
     points = _Points(len(x), math.prod(graph.outputs[0].shape))
     size = block or comparison.block
     for start in range(0, len(x), size):
@@ -193,22 +195,15 @@ def accuracy_report(
         points.add(floats, outputs)
         if score is not None:
             score.add(samples, floats, outputs)
-    result = None if score is None else score.result()
-    if class_names and isinstance(result, Classification) and len(class_names) != result.classes:
-        raise ModelError(
-            "the classes and their names differ in number",
-            found=len(class_names),
-            expected=result.classes,
-        )
     return Report(
         graph.name,
         len(x),
-        result,
+        None if score is None else score.result(),
         tuple(class_names),
         comparison.layers(),
         comparison.inner(),
         fixed.outputs[0].name,
-        tuple(points.pairs),
+        points.result(),
     )
 
 
@@ -274,7 +269,8 @@ class _Comparison:
     def add(self, x: Array) -> tuple[Array, Array]:
         """Run a block of samples; the outputs, float and fixed, channels last."""
         wanted = [self.floats[name] for name in self.values]
-        floats = evaluate(self.graph, {self.graph.inputs[0].name: x}, wanted)
+        with np.errstate(over="ignore", invalid="ignore"):
+            floats = evaluate(self.graph, {self.graph.inputs[0].name: x}, wanted)
         port = self.graph.outputs[0]
         floats[port.name] = port.enter(floats[port.name])
         raws = self.simulator.trace(x)
@@ -345,7 +341,8 @@ def _modes(
 
 
 class _Points:
-    """Keeps a sample of pairs, spread evenly over all values and over the output's places."""
+    """Keeps a sample of pairs, spread evenly over all values and over the output's places, and the
+    pair that differs most."""
 
     def __init__(self, samples: int, places: int) -> None:
         self.stride = max(1, -(-samples * places // MAX_POINTS))
@@ -353,10 +350,19 @@ class _Points:
             self.stride += 1
         self.seen = 0
         self.pairs: list[tuple[float, float]] = []
+        self.worst = (0.0, 0.0)
 
     def add(self, floats: Array, fixed: Array) -> None:
+        a, b = floats.ravel(), fixed.ravel()
         taken = slice(-self.seen % self.stride, None, self.stride)
-        self.pairs += zip(
-            floats.ravel()[taken].tolist(), fixed.ravel()[taken].tolist(), strict=True
-        )
-        self.seen += floats.size
+        self.pairs += zip(a[taken].tolist(), b[taken].tolist(), strict=True)
+        self.seen += a.size
+        most = int(np.abs(b - a).argmax())
+        if abs(b[most] - a[most]) > abs(self.worst[1] - self.worst[0]):
+            self.worst = (float(a[most]), float(b[most]))
+
+    def result(self) -> tuple[tuple[float, float], ...]:
+        """The sample; the pair that differs most is its last."""
+        if self.worst[0] == self.worst[1]:
+            return tuple(self.pairs)
+        return (*(pair for pair in self.pairs if pair != self.worst), self.worst)

@@ -11,10 +11,10 @@ from markupsafe import Markup
 from ..frontend.errors import clip
 from . import report_pictures as pictures
 from .report import LayerReport, Report, Step
-from .report_text import decibels, headline, modes, number, percent, title
+from .report_text import decibels, headline, modes, number, title
 from .scores import Classification
 
-NAME = 60
+NAME = 40
 """Characters of a name that the page has room for."""
 
 
@@ -55,7 +55,7 @@ def _context(report: Report) -> dict[str, Any]:
         "weakest": _weakest(report),
         "matrices": _matrices(artist, report),
         "scatter": Markup(pictures.scatter(artist, report)),
-        "points": "all" if len(report.points) == places else str(len(report.points)),
+        "points": "All" if len(report.points) == places else len(report.points),
         "places": places,
     }
 
@@ -69,8 +69,8 @@ def _step(step: Step) -> dict[str, Any]:
         "count": step.values,
         "overflow": step.overflow,
         "underflow": step.underflow,
-        "overflow_share": percent(step.overflow / step.values),
-        "underflow_share": percent(step.underflow / step.values),
+        "overflow_share": f"{100 * step.overflow / step.values:.2g}",
+        "underflow_share": f"{100 * step.underflow / step.values:.2g}",
     }
 
 

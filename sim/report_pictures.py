@@ -46,6 +46,9 @@ LABELLED = 30
 FINE = 64
 """Most steps of a format that are drawn one by one."""
 
+DOTS = 250
+"""Dots that can be told apart along an axis; of those that cannot, one is drawn."""
+
 REACH = 8
 """A range wider than this many times that of the values is not drawn whole."""
 
@@ -131,6 +134,7 @@ def _clean(tag: str, used: set[str]) -> str:
     for stand_in, variable in VARIABLES.items():
         tag = tag.replace(stand_in, variable)
     tag = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 system-ui, sans-serif", tag)
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
     return re.sub(r' id="(\w+)"', lambda found: found[0] if found[1] in used else "", tag)
 
 
@@ -139,7 +143,8 @@ def distribution(artist: Artist, layer: LayerReport) -> str:
     histogram = layer.histogram
     edges = histogram.start + histogram.width * np.arange(len(histogram.counts) + 1)
     counts = np.array(histogram.counts)
-    beyond = (edges[:-1] > layer.highest) | (edges[1:] <= layer.lowest)
+    half = layer.step / 2
+    beyond = (edges[:-1] >= layer.highest + half) | (edges[1:] <= layer.lowest - half)
     low, high = _view(layer)
 
     def paint(axes: Any) -> None:
@@ -222,7 +227,7 @@ def ratios(artist: Artist, layers: tuple[LayerReport, ...]) -> str:
     alt = "Signal-to-quantisation-noise ratio of each layer in dB: " + ", ".join(
         f"{title(layer, 24)} {decibels(layer.sqnr_db)}" for layer in layers
     )
-    return artist.draw(6.4, 0.75 + 0.27 * len(layers), clip(alt, 2000), paint)
+    return artist.draw(4.8, 0.75 + 0.27 * len(layers), clip(alt, 2000), paint)
 
 
 def confusion(artist: Artist, report: Report, matrix: Matrix, which: str) -> str:
@@ -268,11 +273,14 @@ def scatter(artist: Artist, report: Report) -> str:
     floats, fixed = np.array(report.points).T
     low, high = float(min(floats.min(), fixed.min())), float(max(floats.max(), fixed.max()))
     margin = 0.04 * (high - low) or 1.0
+    places = np.round(np.array(report.points) * (DOTS / (high - low or 1.0)))
+    distinct = np.unique(places, axis=0, return_index=True)[1]
 
     def paint(axes: Any) -> None:
         limits = (low - margin, high + margin)
         axes.plot(limits, limits, color=MUTED, linewidth=0.8)
-        axes.plot(floats, fixed, linestyle="none", marker="o", markersize=3, color=BLUE, alpha=0.5)
+        _dots(axes, floats[distinct], fixed[distinct], size=3, color=BLUE, alpha=0.5)
+        _dots(axes, floats[-1:], fixed[-1:], size=5, color=ORANGE)
         axes.set(xlim=limits, ylim=limits, xlabel="float output", ylabel="fixed-point output")
         axes.set_aspect("equal")
         axes.grid()
@@ -282,3 +290,7 @@ def scatter(artist: Artist, report: Report) -> str:
         f"from {number(low)} to {number(high)}; equal outputs lie on the diagonal."
     )
     return artist.draw(3.8, 3.7, alt, paint)
+
+
+def _dots(axes: Any, x: Array, y: Array, size: float, **style: Any) -> None:
+    axes.plot(x, y, linestyle="none", marker="o", markersize=size, markeredgewidth=0, **style)

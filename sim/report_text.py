@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from rich import box
 from rich.console import Console
@@ -121,6 +122,7 @@ def render_terminal(report: Report, console: Console) -> None:
     console.print(lines)
     console.print()
     console.print(_layers(report.layers))
+    _print_modes(report.layers, console)
     if report.inner:
         console.print(_inner(report.inner))
     if isinstance(report.score, Classification) and report.score.fixed_confusion:
@@ -134,7 +136,7 @@ def _count(value: int) -> Text:
 
 def _layers(layers: tuple[LayerReport, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("Layer", max_width=NAME + 8, no_wrap=True, overflow="ellipsis")
+    table.add_column("Layer")
     table.add_column("Format", no_wrap=True)
     for name in ("SQNR\ndB", "Worst\nerror", "in\nsteps", "Range\nused", "Over-\nflow"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -153,15 +155,20 @@ def _layers(layers: tuple[LayerReport, ...]) -> Table:
     return table
 
 
+def _print_modes(layers: tuple[LayerReport, ...], console: Console) -> None:
+    """The modes of most layers on one line, and the layers that differ."""
+    used = Counter(modes(layer) for layer in layers)
+    usual = used.most_common(1)[0][0]
+    console.print(Text(f"Modes (rounding, overflow): {usual}"))
+    for layer in layers:
+        if modes(layer) != usual:
+            console.print(Text(f"  {title(layer)}: {modes(layer)}"))
+    console.print()
+
+
 def _inner(steps: tuple[Step, ...]) -> Table:
-    table = Table(
-        title="Steps inside layers",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1),
-        pad_edge=False,
-        title_justify="left",
-    )
-    table.add_column("Value", max_width=NAME + 8, no_wrap=True, overflow="ellipsis")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("Step in a layer")
     table.add_column("Kind", no_wrap=True)
     table.add_column("Format", no_wrap=True)
     for name in ("Values", "Overflow", "Underflow"):
@@ -186,13 +193,8 @@ def _print_confusion(report: Report, matrix: Matrix, console: Console) -> None:
         max(len(name), *(len(str(row[i])) for row in matrix)) + 2 for i, name in enumerate(names)
     ]
     if width + 2 + sum(cells) <= WIDTH:
-        table = Table(
-            title="Confusion in fixed point: rows are labels, columns are answers",
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
-            padding=(0, 1),
-            pad_edge=False,
-        )
+        console.print("Confusion in fixed point: rows are labels, columns are answers")
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         for name in ("", *names):
             table.add_column(Text(name), justify="right", no_wrap=True)
         for i, row in enumerate(matrix):

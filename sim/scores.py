@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +102,15 @@ class ClassTally:
         self.correct = [0, 0]
         size = self.classes if self.classes <= MAX_CLASSES else 0
         self.confusion = np.zeros((2, size, size), np.int64)
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise a :class:`ModelError` unless there is a name for each class, or none at all."""
+        if names and len(names) != self.classes:
+            raise ModelError(
+                "the classes and their names differ in number",
+                found=len(names),
+                expected=self.classes,
+            )
 
     def add(self, samples: slice, floats: Array, fixed: Array) -> None:
         """Compare a block of outputs, channels last, with the labels of these samples."""
