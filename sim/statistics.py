@@ -58,7 +58,7 @@ class HistogramTally:
         self.counts = np.zeros(0, np.int64)
 
     def add(self, v: Array) -> None:
-        """Count the values of a float64 array that is not empty and holds finite numbers."""
+        """Count finite float32 values, held in a float64 array that is not empty."""
         self.low = min(self.low, float(v.min()))
         self.high = max(self.high, float(v.max()))
         exponent = self._fitting_exponent()
