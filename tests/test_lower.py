@@ -1,0 +1,182 @@
+"""Lowering: exact formats hold every result, and the fixed graph verifies itself."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lutra.frontend.errors import FormatError, LutraError, ModelError, UnsupportedOpError
+from lutra.frontend.graph import Graph, Node, Port
+from lutra.frontend.ops import AveragePool, Dense, Relu, Softmax, Transpose, Window
+from lutra.quantize.calibrate import Precision, Target, calibrate
+from lutra.quantize.cast import Cast
+from lutra.quantize.exact import Operand, result
+from lutra.quantize.fixed import FixedGraph
+from lutra.quantize.fixed_onnx import FixedModel
+from lutra.quantize.formats import Format, Overflow, Rounding
+from lutra.quantize.lower import lower
+from lutra.quantize.lut import Lut
+from lutra.quantize.precision import LayerSettings, Settings
+from lutra.sim.simulator import Simulator
+
+from .conftest import samples
+
+X = Format(True, 8, 8)
+
+
+def dense_graph(weight: np.ndarray, bias: np.ndarray) -> Graph:
+    constants = {"w": weight.astype(np.float32), "b": bias.astype(np.float32)}
+    node = Node("d", Dense(), ("x", "w", "b"), "d")
+    ports = (Port.of("x", weight.shape[:1]),), (Port.of("d", weight.shape[1:]),)
+    return Graph("dense", *ports, (node,), constants)
+
+
+def fixed_dense(weight: np.ndarray, bias: np.ndarray) -> FixedGraph:
+    target = Target(X, Rounding.RND, Overflow.SAT)
+    precision = Precision({"x": target, "d": target}, {"w": Format(True, 8, 8)}, 12)
+    return lower(dense_graph(weight, bias), precision)
+
+
+def test_the_exact_format_of_a_dot_product_is_the_narrowest_that_holds_it() -> None:
+    """Inputs in [-128, 127], weights 3 and -2, bias 5: from -633 to 642, so 11 bits."""
+    graph = fixed_dense(np.array([[3], [-2]]), np.array([5]))
+    bounds = graph.bounds["d.exact"]
+    assert (bounds.low, bounds.high) == (-128 * 3 - 127 * 2 + 5, 127 * 3 + 128 * 2 + 5)
+    assert graph.formats["d.exact"] == Format(True, 11, 11)
+
+
+def test_the_bounds_are_met_by_the_extreme_inputs() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.integers(-100, 100, (7, 3))
+    graph = fixed_dense(weight, rng.integers(-50, 50, 3))
+    extremes = np.concatenate(
+        [np.where(weight.T > 0, high, low) for high, low in ((127, -128), (-128, 127))]
+    )
+    exact = Simulator(graph, keep=True).trace_raw(extremes)["d.exact"]
+    bounds = graph.bounds["d.exact"]
+    assert (exact.min(), exact.max()) == (bounds.low, bounds.high)
+
+
+def test_a_relu_leaves_only_the_positive_part() -> None:
+    found = result(Relu(), [Operand(-100, 7, 3, (1,))])
+    assert (found.low, found.high, found.fraction) == (0, 7, 3)
+
+
+def test_a_result_beyond_53_bits_is_refused_with_its_node() -> None:
+    rng = np.random.default_rng(0)
+    graph = dense_graph(rng.normal(size=(64, 2)), np.zeros(2))
+    x = rng.normal(size=(20, 64)).astype(np.float32)
+    precision = calibrate(graph, Settings.uniform(32), x)
+    with pytest.raises(FormatError, match=r"node 'd'.*too wide.*fewer bits"):
+        lower(graph, precision)
+
+
+def test_a_bias_too_large_for_its_accumulator_is_refused() -> None:
+    graph = dense_graph(np.array([[1e-12]]), np.array([1e9]))
+    with pytest.raises(FormatError, match=r"node 'd'"):
+        lower(graph, calibrate(graph, Settings.uniform(16), np.ones((2, 1), np.float32)))
+
+
+def test_a_transposition_inside_is_refused() -> None:
+    node = Node("t", Transpose((1, 0)), ("x",), "t")
+    graph = Graph("t", (Port.of("x", (2, 3)),), (Port.of("t", (3, 2)),), (node,), {})
+    with pytest.raises(UnsupportedOpError, match=r"node 't'.*transposition"):
+        lower(graph, calibrate(graph, Settings(), np.ones((1, 2, 3), np.float32)))
+
+
+def average(kernel: int, bits: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Averages of random raw inputs in fixed point and in exact float, and the output step."""
+    node = Node("a", AveragePool(Window.of((kernel,))), ("x",), "a")
+    graph = Graph("a", (Port.of("x", (kernel, 1)),), (Port.of("a", (1, 1)),), (node,), {})
+    x = np.random.default_rng(0).normal(size=(500, kernel, 1)).astype(np.float32)
+    fixed = lower(graph, calibrate(graph, Settings.uniform(bits), x))
+    values = Simulator(fixed, keep=True).trace(x)
+    mean = (values["x"] * fixed.formats["x"].step).mean(axis=1, keepdims=True)
+    step = fixed.formats["a"].step
+    inside = np.abs(mean) < fixed.formats["a"].high * step
+    return values["a"][inside] * step, mean[inside], step
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 4, 7, 9])
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_an_average_is_right_to_half_a_step(kernel: int, bits: int) -> None:
+    """Half a step of rounding, and a sixteenth for the reciprocal of a count that is no power of
+    two."""
+    fixed, mean, step = average(kernel, bits)
+    slack = 0.0 if kernel & (kernel - 1) == 0 else 1 / 16
+    assert np.abs(fixed - mean).max() <= (0.5 + slack) * step
+
+
+@pytest.mark.parametrize("classes", [2, 10, 16])
+def test_softmax_keeps_to_two_steps_and_its_argmax(classes: int) -> None:
+    """Against float softmax of the quantised logits; argmax where the two largest differ by more
+    than one step."""
+    node = Node("s", Softmax(), ("x",), "s")
+    graph = Graph("s", (Port.of("x", (classes,)),), (Port.of("s", (classes,)),), (node,), {})
+    x = np.random.default_rng(classes).normal(0, 4, (2000, classes)).astype(np.float32)
+    settings = Settings(layers={"s": LayerSettings(format=Format(False, 8, 0))})
+    fixed = lower(graph, calibrate(graph, settings, x))
+    values = Simulator(fixed, keep=True).trace(x)
+    step = fixed.formats["s"].step
+    y = values["s"] * step
+    expected = Softmax().forward(values["x"] * fixed.formats["x"].step)
+    assert np.abs(y - expected).max() < 2 * step
+    largest = np.sort(expected, axis=1)
+    clear = largest[:, -1] - largest[:, -2] > step
+    assert (y.argmax(axis=1) == expected.argmax(axis=1))[clear].all()
+
+
+def test_every_lossy_step_is_a_node(fixed_cnn: FixedModel) -> None:
+    kinds = [type(node.op).__name__ for node in fixed_cnn.fixed.nodes]
+    assert kinds == [
+        "Conv", "Relu", "Cast", "MaxPool", "Flatten", "Dense", "Cast",
+        "BelowMax", "Lut", "ReduceSum", "Cast", "Lut", "Mul", "Cast",
+    ]  # fmt: skip
+
+
+def test_narrow_inputs_need_no_index_cast() -> None:
+    node = Node("s", Softmax(), ("x",), "s")
+    graph = Graph("s", (Port.of("x", (2,)),), (Port.of("s", (2,)),), (node,), {})
+    fixed = lower(graph, calibrate(graph, Settings.uniform(6), samples(8).reshape(-1, 2)))
+    luts = [node for node in fixed.nodes if isinstance(node.op, Lut)]
+    assert fixed.formats[luts[0].inputs[0]] == fixed.formats["s.below"]
+
+
+# The fixed graph checks what it is given
+
+
+def test_a_format_that_does_not_hold_its_values_is_refused(fixed_cnn: FixedModel) -> None:
+    fixed = fixed_cnn.fixed
+    formats = dict(fixed.formats)
+    held = formats["conv"]
+    formats["conv"] = Format(True, held.width - 1, held.integer - 1)
+    with pytest.raises(FormatError, match=r"node 'conv'.*does not hold"):
+        dataclasses.replace(fixed, formats=formats)
+
+
+def test_a_cast_that_does_not_fit_its_edges_is_refused(fixed_cnn: FixedModel) -> None:
+    fixed = fixed_cnn.fixed
+    nodes = tuple(
+        dataclasses.replace(node, op=dataclasses.replace(node.op, shift=node.op.shift + 1))
+        if isinstance(node.op, Cast)
+        else node
+        for node in fixed.nodes
+    )
+    with pytest.raises(FormatError, match="does not fit its edges"):
+        dataclasses.replace(fixed, nodes=nodes)
+
+
+def test_a_table_of_the_wrong_length_is_refused(fixed_cnn: FixedModel) -> None:
+    fixed = fixed_cnn.fixed
+    name = next(node.inputs[1] for node in fixed.nodes if isinstance(node.op, Lut))
+    constants = fixed.constants | {name: fixed.constants[name][:-1]}
+    with pytest.raises(LutraError, match="table does not fit"):
+        dataclasses.replace(fixed, constants=constants)
+
+
+def test_a_value_without_a_format_is_refused(fixed_cnn: FixedModel) -> None:
+    formats = {n: f for n, f in fixed_cnn.fixed.formats.items() if n != "relu"}
+    with pytest.raises(ModelError, match="no format"):
+        dataclasses.replace(fixed_cnn.fixed, formats=formats)

@@ -1,0 +1,154 @@
+"""Precision files, and formats chosen from values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lutra.frontend.errors import FormatError, LutraError, ModelError, ShapeError
+from lutra.frontend.graph import Graph
+from lutra.quantize.calibrate import calibrate, choose_format, points
+from lutra.quantize.cast import cast_float
+from lutra.quantize.formats import Format, Overflow, Rounding
+from lutra.quantize.precision import LayerSettings, Settings, load_settings
+
+from .conftest import samples
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_a_file_sets_defaults_and_single_layers(tmp_path: Path) -> None:
+    settings = load_settings(
+        write(
+            tmp_path / "p.toml",
+            """
+            bits = 6
+            rounding = "TRN"
+            [layers.conv]
+            weight_format = "fixed<4,1>"
+            overflow = "WRAP"
+            """,
+        )
+    )
+    layer = settings.layer("conv")
+    assert (layer.bits, layer.weight_bits) == (6, 8)
+    assert layer.weight_format == Format(True, 4, 1)
+    assert (layer.rounding, layer.overflow) == (Rounding.TRN, Overflow.WRAP)
+    assert settings.layer("other").overflow is Overflow.SAT
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("bits = 0", "bits is out of range"),
+        ("bits = 33", "bits is out of range"),
+        ("bits = true", "bits is out of range"),
+        ('bits = "8"', "bits is out of range"),
+        ("index_bits = 17", "index_bits is out of range"),
+        ("bitz = 8", "unknown key 'bitz'"),
+        ('format = "fixed<8,3>"', "unknown key 'format'"),
+        ('rounding = "ROUND"', "unknown rounding mode"),
+        ("layers = 3", "'layers' must hold a table"),
+        ("[layers.a]\nindex_bits = 3", "unknown key 'index_bits'"),
+        ('[layers.a]\nformat = "fixed<0,3>"', "cannot have this width"),
+        ('[layers.a]\nformat = "int8"', "not a fixed-point format"),
+        ("bits = ", "cannot be read as TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, problem: str) -> None:
+    path = write(tmp_path / "wrong.toml", text)
+    with pytest.raises(LutraError, match=problem) as caught:
+        load_settings(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_and_binary_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
+    for name in ("none.toml", "b.toml", "."):
+        with pytest.raises(ModelError, match="cannot be read"):
+            load_settings(tmp_path / name)
+
+
+def test_a_layer_that_the_model_lacks_is_refused_with_a_suggestion(cnn: Graph) -> None:
+    settings = Settings(layers={"denze": LayerSettings(bits=4)})
+    with pytest.raises(ModelError, match="Did you mean 'dense'"):
+        calibrate(cnn, settings, samples())
+
+
+def test_a_layer_before_a_relu_is_cast_behind_it(cnn: Graph) -> None:
+    assert points(cnn) == {
+        "x": ("x",),
+        "relu": ("relu", "conv"),
+        "dense": ("dense",),
+        "y": ("softmax",),
+    }
+
+
+def test_settings_of_either_layer_rule_a_shared_point(cnn: Graph) -> None:
+    given = Format(False, 5, 2)
+    for layer in ("conv", "relu"):
+        settings = Settings(layers={layer: LayerSettings(format=given)})
+        assert calibrate(cnn, settings, samples()).points["relu"].format == given
+
+
+def test_the_chosen_format_has_the_least_squared_error() -> None:
+    """Against every integer part that could matter."""
+    values = np.random.default_rng(0).standard_t(3, 5000)
+    chosen = choose_format(values, 8)
+
+    def error(format_: Format) -> float:
+        kept = cast_float(values, format_) * format_.step
+        return float(((kept - values) ** 2).sum())
+
+    best = min(error(Format(True, 8, integer)) for integer in range(-4, 12))
+    assert error(chosen) == best
+
+
+def test_clipping_a_rare_outlier_buys_a_finer_step() -> None:
+    values = np.append(np.random.default_rng(0).uniform(0, 1, 100_000), 8.0)
+    assert choose_format(values, 4).integer < 4
+
+
+@pytest.mark.parametrize("width", [1, 2, 32])
+def test_any_width_has_a_format(width: int) -> None:
+    assert choose_format(np.array([-3.0, 1.5]), width).width == width
+    assert choose_format(np.zeros(3), width) == Format(False, width, 0)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_extreme_values_have_a_format(scale: float) -> None:
+    values = np.array([-1.0, 0.5]) * scale
+    chosen = choose_format(values, 8)
+    kept = cast_float(values, chosen) * chosen.step
+    assert (np.abs(kept - values) <= 0.5 * chosen.step).all()
+    assert (np.abs(values) > 16 * chosen.step).all()
+
+
+@pytest.mark.parametrize(
+    ("x", "kind", "problem"),
+    [
+        (np.full((2, 6, 6, 2), np.nan), ModelError, "NaN or infinite"),
+        (np.full((2, 6, 6, 2), np.inf), ModelError, "NaN or infinite"),
+        (np.zeros((0, 6, 6, 2)), ModelError, "no sample"),
+        (np.zeros((2, 6, 6)), ShapeError, "wrong shape"),
+        (np.zeros((2, 2, 6, 6)), ShapeError, "wrong shape"),
+        (np.zeros((2, 6, 6, 2), complex), ModelError, "must be numbers"),
+        (np.full((2, 6, 6, 2), "a"), ModelError, "must be numbers"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(
+    cnn: Graph, x: np.ndarray, kind: type[LutraError], problem: str
+) -> None:
+    with pytest.raises(kind, match=problem):
+        calibrate(cnn, Settings(), x)
+
+
+@pytest.mark.parametrize("bits", [0, 33])
+def test_widths_out_of_range_are_refused(bits: int) -> None:
+    with pytest.raises(FormatError, match="bits is out of range"):
+        Settings.uniform(bits)
