@@ -256,7 +256,7 @@ class _Planner:
                 stream = self._stream(last, last, 1)
                 self.processes.append(
                     PoolProcess(
-                        name=self.names.fresh(f"{stream}_pool"),
+                        name=self.names.fresh(f"{stream}_stage"),
                         reads=reads,
                         writes=(stream,),
                         node=node,
@@ -289,7 +289,7 @@ class _Planner:
         positions = math.prod(self.graph.shapes[node.output]) // outputs
         self.processes.append(
             DenseProcess(
-                name=self.names.fresh(f"{stream}_dense"),
+                name=self.names.fresh(f"{layer}_layer"),
                 reads=(reads,),
                 writes=(stream,),
                 node=node,
@@ -314,7 +314,7 @@ class _Planner:
         stream = self._stream(last, last, fold.pe)
         self.processes.append(
             PoolProcess(
-                name=self.names.fresh(f"{stream}_pool"),
+                name=self.names.fresh(f"{layer}_layer"),
                 reads=(reads,),
                 writes=(stream,),
                 node=node,
@@ -338,7 +338,7 @@ class _Planner:
         stream = self._stream(f"{layer}_windows", self._source(x), lanes, beats)
         self.processes.append(
             WindowProcess(
-                self.names.fresh(f"{stream}_sliding"),
+                self.names.fresh(f"{layer}_window"),
                 layer,
                 (reads,),
                 (stream,),
@@ -357,7 +357,7 @@ class _Planner:
         kind = BelowMaxProcess if isinstance(node.op, BelowMax) else ScaleRowsProcess
         self.processes.append(
             kind(
-                name=self.names.fresh(f"{stream}_rows"),
+                name=self.names.fresh(f"{stream}_stage"),
                 reads=reads,
                 writes=(stream,),
                 node=node,
@@ -375,7 +375,7 @@ class _Planner:
         reads = self._read(node.inputs[0], pe, layer)
         stream = self._stream(last, last, pe)
         beats = math.prod(shape) // pe
-        name = self.names.fresh(f"{stream}_map")
+        name = self.names.fresh(f"{layer}_layer")
         self.processes.append(
             MapProcess(name, layer, (reads,), (stream,), beats, pe, (node, *chain))
         )

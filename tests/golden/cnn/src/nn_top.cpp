@@ -1,0 +1,46 @@
+#include "nn_top.h"
+
+#include "nn_layers.h"
+
+void nn_top(hls::stream<ap_uint<16> >& x, hls::stream<ap_uint<8> >& y) {
+#pragma HLS INTERFACE mode=ap_fifo port=x
+#pragma HLS INTERFACE mode=ap_fifo port=y
+#pragma HLS DATAFLOW
+    hls::stream<ap_uint<16> > conv_windows;
+#pragma HLS STREAM variable=conv_windows depth=2
+    hls::stream<ap_uint<32> > relu;
+#pragma HLS STREAM variable=relu depth=2
+    hls::stream<ap_uint<16> > relu_narrow;
+#pragma HLS STREAM variable=relu_narrow depth=2
+    hls::stream<ap_uint<16> > pool_windows;
+#pragma HLS STREAM variable=pool_windows depth=2
+    hls::stream<ap_uint<16> > pool;
+#pragma HLS STREAM variable=pool depth=2
+    hls::stream<ap_uint<48> > pool_wide;
+#pragma HLS STREAM variable=pool_wide depth=2
+    hls::stream<ap_uint<40> > dense;
+#pragma HLS STREAM variable=dense depth=2
+    hls::stream<ap_uint<8> > dense_narrow;
+#pragma HLS STREAM variable=dense_narrow depth=2
+    hls::stream<ap_uint<11> > y_exp;
+#pragma HLS STREAM variable=y_exp depth=2
+    hls::stream<ap_uint<11> > y_exp_branch;
+#pragma HLS STREAM variable=y_exp_branch depth=5
+    hls::stream<ap_uint<11> > y_exp_branch_2;
+#pragma HLS STREAM variable=y_exp_branch_2 depth=5
+    hls::stream<ap_uint<11> > y_inverse;
+#pragma HLS STREAM variable=y_inverse depth=2
+
+    lutra::sliding_window<conv_window_config>(x, conv_windows);
+    lutra::dense<conv_layer_config>(conv_windows, relu, conv_layer_weights, conv_layer_bias);
+    lutra::narrow<relu_narrow_adaptor_config>(relu, relu_narrow);
+    lutra::sliding_window<pool_window_config>(relu_narrow, pool_windows);
+    lutra::pool<pool_layer_config>(pool_windows, pool);
+    lutra::widen<pool_wide_adaptor_config>(pool, pool_wide);
+    lutra::dense<dense_layer_config>(pool_wide, dense, dense_layer_weights, dense_layer_bias);
+    lutra::narrow<dense_narrow_adaptor_config>(dense, dense_narrow);
+    lutra::below_max<y_exp_stage_config>(dense_narrow, y_exp);
+    lutra::duplicate<y_exp_duplicate_config>(y_exp, y_exp_branch, y_exp_branch_2);
+    lutra::pool<y_inverse_stage_config>(y_exp_branch, y_inverse);
+    lutra::scale_rows<y_stage_config>(y_exp_branch_2, y_inverse, y);
+}

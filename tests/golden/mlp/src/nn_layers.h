@@ -1,0 +1,40 @@
+// What each process of nn_top.cpp computes, and in which formats.
+#ifndef NN_LAYERS_H
+#define NN_LAYERS_H
+
+#include "nn_weights.h"
+
+#include "lutra/dense.h"
+#include "lutra/elementwise.h"
+#include "lutra/pool.h"
+#include "lutra/softmax.h"
+#include "lutra/stream.h"
+#include "lutra/window.h"
+
+struct dense0_layer_config {
+    static const int id = 0;
+    static const int positions = 1;
+    static const int inputs = 4;
+    static const int outputs = 3;
+    static const int simd = 1;
+    static const int pe = 1;
+    typedef ap_fixed<8, 3> in;
+    typedef ap_fixed<16, 5> acc;
+    typedef lutra::chain<lutra::relu<1, ap_fixed<16, 5>, ap_ufixed<15, 4>>, lutra::cast<2, ap_ufixed<15, 4>, ap_ufixed<8, 3, AP_RND, AP_SAT> > > post;
+    typedef ap_fixed<8, 2> weight;
+};
+
+struct dense1_layer_config {
+    static const int id = 3;
+    static const int positions = 1;
+    static const int inputs = 3;
+    static const int outputs = 2;
+    static const int simd = 1;
+    static const int pe = 1;
+    typedef ap_ufixed<8, 3> in;
+    typedef ap_fixed<17, 7> acc;
+    typedef lutra::chain<lutra::relu<4, ap_fixed<17, 7>, ap_ufixed<1, -9>>, lutra::chain<lutra::extend<ap_ufixed<1, -9>, ap_ufixed<3, -7> >, lutra::cast<5, ap_ufixed<3, -7>, ap_ufixed<8, 0, AP_RND, AP_SAT> > > > post;
+    typedef ap_fixed<8, 3> weight;
+};
+
+#endif
