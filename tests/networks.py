@@ -136,7 +136,8 @@ class Builder:
                 self.add(Softmax())
             case _:
                 self.lanes()
-                self.add({"relu": Relu(), "sigmoid": Sigmoid(), "tanh": Tanh()}[kind])
+                ops: dict[str, Op] = {"relu": Relu(), "sigmoid": Sigmoid(), "tanh": Tanh()}
+                self.add(ops[kind])
 
 
 @st.composite

@@ -71,7 +71,7 @@ def test_the_body_is_onnx_with_a_quant_node_for_each_format(fixed_cnn: FixedMode
     values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     for name in ("x", "conv.weight", "relu", "dense.weight", "dense"):
         format_ = fixed_cnn.fixed.formats[name]
-        scale, zero, width = (values[i] for i in quants[name].input[1:])
+        scale, zero, width = (values[i].item() for i in quants[name].input[1:])
         attributes = {a.name: helper.get_attribute_value(a) for a in quants[name].attribute}
         assert (scale, zero, width) == (format_.step, 0, format_.width)
         assert attributes["signed"] == format_.signed

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lutra.frontend.errors import LutraError, ModelError, UnsupportedOpError
 from lutra.frontend.graph import Graph, Node, Port
-from lutra.frontend.ops import Dense, Relu, Softmax
+from lutra.frontend.ops import Dense, Op, Relu, Softmax
 from lutra.hls_templates.folding import Fold, Folding, FoldingError, load_folding
 from lutra.hls_templates.names import Names, identifier, is_safe
 from lutra.hls_templates.pack import pack_rows, weight_rows
@@ -109,7 +109,7 @@ def test_weights_are_read_group_by_group_and_fold_by_fold() -> None:
 def chain(*sizes: int) -> Graph:
     """Dense layers with ReLU between them."""
     rng = np.random.default_rng(0)
-    nodes: list[Node] = []
+    nodes: list[Node[Op]] = []
     constants = {}
     value = "x"
     for i, (n, m) in enumerate(itertools.pairwise(sizes)):

@@ -171,7 +171,7 @@ def test_a_cast_that_does_not_fit_its_edges_is_refused(fixed_cnn: FixedModel) ->
 def test_a_table_of_the_wrong_length_is_refused(fixed_cnn: FixedModel) -> None:
     fixed = fixed_cnn.fixed
     name = next(node.inputs[1] for node in fixed.nodes if isinstance(node.op, Lut))
-    constants = fixed.constants | {name: fixed.constants[name][:-1]}
+    constants = {**fixed.constants, name: fixed.constants[name][:-1]}
     with pytest.raises(LutraError, match="table does not fit"):
         dataclasses.replace(fixed, constants=constants)
 

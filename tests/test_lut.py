@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +13,7 @@ from lutra.quantize.formats import Format
 from lutra.quantize.lut import Function, Lut, table
 
 INDEX = Format(True, 9, 4)
-REFERENCE = {
+REFERENCE: dict[Function, Callable[[float], float]] = {
     Function.SIGMOID: lambda x: 1 / (1 + math.exp(-x)),
     Function.TANH: math.tanh,
     Function.EXP_NEGATIVE: lambda x: math.exp(-x),
