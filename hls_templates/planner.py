@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..frontend.errors import LutraError, UnsupportedOpError
@@ -16,27 +15,21 @@ from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.formats import Format
 from ..quantize.lut import Lut
 from .folding import Folding, FoldingError, divide
-from .names import Names
 from .plan import (
-    AnyProcess,
     BelowMaxProcess,
     DenseProcess,
-    DuplicateProcess,
     MapProcess,
-    NarrowProcess,
     Plan,
     PoolProcess,
     ScaleRowsProcess,
-    Stream,
     Unary,
-    WidenProcess,
     WindowProcess,
     as_image,
     is_trivial,
     window_of,
 )
+from .wiring import Wiring
 
-DEFAULT_DEPTH = 2
 WIDEST = 4096
 """Bits of the widest ``ap_uint`` that the tools take."""
 
@@ -63,36 +56,8 @@ class _Planner:
     def __init__(self, graph: FixedGraph, folding: Folding) -> None:
         self.graph = graph
         self.folding = folding
-        self.names = Names()
-        self.processes: list[AnyProcess] = []
-        self.streams: dict[str, Stream] = {}
-        self.sources = self._sources()
-        self.readers = self._readers()
-        self.waiting: dict[str, list[str]] = {}
+        self.wiring = Wiring(graph)
         self.ids = {node.output: i for i, node in enumerate(graph.nodes)}
-
-    def _sources(self) -> dict[str, str]:
-        """For every value the one whose stream carries it: flattening moves nothing."""
-        sources: dict[str, str] = {}
-        for node in self.graph.nodes:
-            if isinstance(node.op, Flatten):
-                x = node.inputs[0]
-                sources[node.output] = sources.get(x, x)
-        return sources
-
-    def _source(self, value: str) -> str:
-        return self.sources.get(value, value)
-
-    def _readers(self) -> dict[str, list[Node[FixedOp] | None]]:
-        """Who reads each streamed value; None stands for the output port."""
-        readers: dict[str, list[Node[FixedOp] | None]] = {}
-        for node in self.graph.nodes:
-            if not isinstance(node.op, Flatten):
-                for name in node.inputs:
-                    readers.setdefault(self._source(name), []).append(node)
-        for port in self.graph.outputs:
-            readers.setdefault(self._source(port.name), []).append(None)
-        return readers
 
     def run(self) -> Plan:
         (inlet,), (outlet,) = self.graph.inputs, self.graph.outputs
@@ -103,22 +68,27 @@ class _Planner:
                 chain = self._chain(node)
                 taken |= {link.name for link in chain}
                 heads.append((node, chain))
-        first = next((h for h in heads if inlet.name in map(self._source, h[0].inputs)), None)
+        first = next((h for h in heads if inlet.name in map(self.wiring.source, h[0].inputs)), None)
         lanes = self._lanes_in(first[0]) if first else 1
-        port_in = self._stream(inlet.name, inlet.name, lanes)
-        self._share(inlet.name, port_in)
+        port_in = self.wiring.stream(inlet.name, inlet.name, lanes)
+        self.wiring.share(inlet.name, port_in)
         for node, chain in heads:
             try:
                 self._head(node, chain)
             except LutraError as error:
                 error.node = error.node or self.graph.layers[node.name]
                 raise
-        port_out = self._take(self._source(outlet.name))
+        port_out = self.wiring.take(self.wiring.source(outlet.name))
         if port_out == port_in:
-            port_out = self._copy(port_in, outlet.name)
+            port_out = self.wiring.copy(port_in, outlet.name)
         self._check_widths()
         return Plan(
-            self.graph, tuple(self.processes), self.streams, (port_in,), (port_out,), self.ids
+            self.graph,
+            tuple(self.wiring.processes),
+            self.wiring.streams,
+            (port_in,),
+            (port_out,),
+            self.ids,
         )
 
     def _chain(self, node: Node[FixedOp]) -> Unary:
@@ -126,7 +96,7 @@ class _Planner:
         links: list[Node[FixedOp]] = []
         value = node.output
         while True:
-            readers = self.readers.get(value, [])
+            readers = self.wiring.readers.get(value, [])
             if len(readers) != 1 or readers[0] is None or not self._is_unary(readers[0]):
                 return tuple(links)
             links.append(readers[0])
@@ -141,90 +111,8 @@ class _Planner:
             case _:
                 return False
 
-    # Streams
-
     def _format(self, value: str) -> Format:
         return self.graph.formats[value]
-
-    def _stream(self, near: str, value: str, lanes: int, beats: int = 0) -> str:
-        """A new stream for ``value``; ``beats`` a frame unless they follow from its shape."""
-        name = self.names.fresh(near)
-        count = beats or math.prod(self.graph.shapes[value]) // lanes
-        self.streams[name] = Stream(name, self._format(value), lanes, count, DEFAULT_DEPTH)
-        return name
-
-    def _share(self, value: str, stream: str) -> None:
-        """Offer ``stream`` to the readers of ``value``, through duplicators if there are several.
-
-        Each branch can hold a whole frame, so that no order of reading can block another branch.
-        """
-        count = len(self.readers.get(value, []))
-        layer = self.graph.layers.get(value, value)
-        offered = []
-        while count > 1:
-            source = self.streams[stream]
-            frame = max(source.beats, DEFAULT_DEPTH)
-            branches = [
-                self._stream(f"{source.name}_branch", value, source.lanes) for _ in range(2)
-            ]
-            for name in branches:
-                self.streams[name] = replace(self.streams[name], depth=frame)
-            self.processes.append(
-                DuplicateProcess(
-                    self.names.fresh(f"{source.name}_duplicate"),
-                    layer,
-                    (stream,),
-                    tuple(branches),
-                    source.beats,
-                )
-            )
-            offered.append(branches[0])
-            stream = branches[1]
-            count -= 1
-        self.waiting[value] = [*offered, stream]
-
-    def _take(self, value: str) -> str:
-        """The next stream that carries ``value``."""
-        return self.waiting[self._source(value)].pop(0)
-
-    def _read(self, value: str, lanes: int, layer: str) -> str:
-        """A stream of ``value`` with the wanted lanes, through adaptors where needed."""
-        source = self._source(value)
-        stream = self._take(value)
-        have = self.streams[stream].lanes
-        common = math.gcd(have, lanes)
-        if have != common:
-            stream = self._adapt(NarrowProcess, stream, source, common, layer)
-        if lanes != common:
-            stream = self._adapt(WidenProcess, stream, source, lanes, layer)
-        return stream
-
-    def _adapt(
-        self,
-        kind: type[NarrowProcess] | type[WidenProcess],
-        stream: str,
-        value: str,
-        lanes: int,
-        layer: str,
-    ) -> str:
-        old = self.streams[stream]
-        word = "narrow" if kind is NarrowProcess else "wide"
-        new = self._stream(f"{old.name}_{word}", value, lanes)
-        factor = max(old.lanes, lanes) // min(old.lanes, lanes)
-        beats = min(old.beats, self.streams[new].beats)
-        name = self.names.fresh(f"{new}_adaptor")
-        self.processes.append(kind(name, layer, (stream,), (new,), factor, beats))
-        return new
-
-    def _copy(self, stream: str, output: str) -> str:
-        """An output that is an input's own stream goes through a process that changes nothing."""
-        source = self.streams[stream]
-        new = self._stream(output, self._source(output), source.lanes)
-        name = self.names.fresh(f"{new}_copy")
-        self.processes.append(
-            MapProcess(name, output, (stream,), (new,), source.beats, source.lanes, ())
-        )
-        return new
 
     # Processes
 
@@ -252,11 +140,11 @@ class _Planner:
                 stream = self._pool(node, op.window, last, common)
             case ReduceSum():
                 shape = self.graph.shapes[node.inputs[0]]
-                reads = (self._read(node.inputs[0], 1, layer),)
-                stream = self._stream(last, last, 1)
-                self.processes.append(
+                reads = (self.wiring.read(node.inputs[0], 1, layer),)
+                stream = self.wiring.stream(last, last, 1)
+                self.wiring.processes.append(
                     PoolProcess(
-                        name=self.names.fresh(f"{stream}_stage"),
+                        name=self.wiring.names.fresh(f"{stream}_stage"),
                         reads=reads,
                         writes=(stream,),
                         node=node,
@@ -271,7 +159,7 @@ class _Planner:
                 stream = self._rows(node, last, common)
             case _:
                 stream = self._map(node, last, layer, chain)
-        self._share(last, stream)
+        self.wiring.share(last, stream)
 
     def _linear(self, node: Node[FixedOp], last: str, common: dict[str, Any]) -> str:
         layer = common["layer"]
@@ -281,15 +169,15 @@ class _Planner:
         inputs, outputs = math.prod(weight[:-1]), weight[-1]
         divide(layer, "simd", fold.simd, weight[-2])
         divide(layer, "pe", fold.pe, outputs)
-        reads = self._read(x, fold.simd, layer)
+        reads = self.wiring.read(x, fold.simd, layer)
         window = window_of(node.op)
         if window is not None:
             reads = self._window(window, x, reads, fold.simd, layer, 0)
-        stream = self._stream(last, last, fold.pe)
+        stream = self.wiring.stream(last, last, fold.pe)
         positions = math.prod(self.graph.shapes[node.output]) // outputs
-        self.processes.append(
+        self.wiring.processes.append(
             DenseProcess(
-                name=self.names.fresh(f"{layer}_layer"),
+                name=self.wiring.names.fresh(f"{layer}_layer"),
                 reads=(reads,),
                 writes=(stream,),
                 node=node,
@@ -308,13 +196,13 @@ class _Planner:
         x = node.inputs[0]
         shape = self.graph.shapes[node.output]
         divide(layer, "pe", fold.pe, shape[-1])
-        reads = self._read(x, fold.pe, layer)
+        reads = self.wiring.read(x, fold.pe, layer)
         fill = self._format(x).low if isinstance(node.op, MaxPool) else 0
         reads = self._window(window, x, reads, fold.pe, layer, fill)
-        stream = self._stream(last, last, fold.pe)
-        self.processes.append(
+        stream = self.wiring.stream(last, last, fold.pe)
+        self.wiring.processes.append(
             PoolProcess(
-                name=self.names.fresh(f"{layer}_layer"),
+                name=self.wiring.names.fresh(f"{layer}_layer"),
                 reads=(reads,),
                 writes=(stream,),
                 node=node,
@@ -335,10 +223,10 @@ class _Planner:
         image, window = as_image(shape, window)
         positions = math.prod(window.infer(image))
         beats = positions * window.size * image[2] // lanes
-        stream = self._stream(f"{layer}_windows", self._source(x), lanes, beats)
-        self.processes.append(
+        stream = self.wiring.stream(f"{layer}_windows", self.wiring.source(x), lanes, beats)
+        self.wiring.processes.append(
             WindowProcess(
-                self.names.fresh(f"{layer}_window"),
+                self.wiring.names.fresh(f"{layer}_window"),
                 layer,
                 (reads,),
                 (stream,),
@@ -352,12 +240,12 @@ class _Planner:
 
     def _rows(self, node: Node[FixedOp], last: str, common: dict[str, Any]) -> str:
         shape = self.graph.shapes[node.inputs[0]]
-        reads = tuple(self._read(name, 1, common["layer"]) for name in node.inputs)
-        stream = self._stream(last, last, 1)
+        reads = tuple(self.wiring.read(name, 1, common["layer"]) for name in node.inputs)
+        stream = self.wiring.stream(last, last, 1)
         kind = BelowMaxProcess if isinstance(node.op, BelowMax) else ScaleRowsProcess
-        self.processes.append(
+        self.wiring.processes.append(
             kind(
-                name=self.names.fresh(f"{stream}_stage"),
+                name=self.wiring.names.fresh(f"{stream}_stage"),
                 reads=reads,
                 writes=(stream,),
                 node=node,
@@ -372,11 +260,11 @@ class _Planner:
         pe = self.folding.fold(layer).pe
         shape = self.graph.shapes[node.inputs[0]]
         divide(layer, "pe", pe, shape[-1])
-        reads = self._read(node.inputs[0], pe, layer)
-        stream = self._stream(last, last, pe)
+        reads = self.wiring.read(node.inputs[0], pe, layer)
+        stream = self.wiring.stream(last, last, pe)
         beats = math.prod(shape) // pe
-        name = self.names.fresh(f"{layer}_layer")
-        self.processes.append(
+        name = self.wiring.names.fresh(f"{layer}_layer")
+        self.wiring.processes.append(
             MapProcess(name, layer, (reads,), (stream,), beats, pe, (node, *chain))
         )
         return stream
@@ -388,11 +276,11 @@ class _Planner:
                 process.fold.pe * process.fold.simd * self._format(process.node.inputs[1]).width,
                 process.fold.pe * self._format(process.node.output).width,
             )
-            for process in self.processes
+            for process in self.wiring.processes
             if isinstance(process, DenseProcess)
         }
-        for process in self.processes:
-            bits = max(self.streams[name].bits for name in (*process.reads, *process.writes))
+        for process in self.wiring.processes:
+            bits = max(self.wiring.streams[name].bits for name in (*process.reads, *process.writes))
             bits = max(bits, widest.get(process.layer, 0))
             if bits > WIDEST:
                 raise FoldingError(

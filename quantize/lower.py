@@ -28,6 +28,7 @@ from ..frontend.ops import (
     Transpose,
     Window,
 )
+from ..frontend.passes import drop_unused
 from .calibrate import Precision, Target
 from .cast import Cast, cast_float
 from .exact import BelowMax, ExactOp, Operand, Result, result
@@ -43,13 +44,13 @@ RECIPROCAL_BITS = 4
 
 
 def lower(graph: Graph, precision: Precision) -> FixedGraph:
-    """Lower every node of ``graph`` with the formats of ``precision``.
+    """Lower every node of ``graph`` that an output needs, with the formats of ``precision``.
 
     Raises:
         UnsupportedOpError: an op has no fixed-point form.
         FormatError: an exact result is wider than 53 bits.
     """
-    return _Lowering(graph, precision).run()
+    return _Lowering(drop_unused(graph), precision).run()
 
 
 class _Lowering:

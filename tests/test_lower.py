@@ -180,3 +180,11 @@ def test_a_value_without_a_format_is_refused(fixed_cnn: FixedModel) -> None:
     formats = {n: f for n, f in fixed_cnn.fixed.formats.items() if n != "relu"}
     with pytest.raises(ModelError, match="no format"):
         dataclasses.replace(fixed_cnn.fixed, formats=formats)
+
+
+def test_what_no_output_needs_is_not_lowered(cnn: Graph) -> None:
+    dead = Node("dead", Relu(), ("pool",), "dead")
+    nodes = (*cnn.nodes[:3], dead, *cnn.nodes[3:])
+    graph = Graph(cnn.name, cnn.inputs, cnn.outputs, nodes, cnn.constants)
+    fixed = lower(graph, calibrate(graph, Settings(), samples()))
+    assert "dead" not in fixed.layers.values()

@@ -1,0 +1,135 @@
+"""Streams of a plan: who writes each value, who reads it, and what stands between them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ..frontend.graph import Node
+from ..frontend.ops import Flatten
+from ..quantize.fixed import FixedGraph, FixedOp
+from .names import Names
+from .plan import (
+    AnyProcess,
+    DuplicateProcess,
+    MapProcess,
+    NarrowProcess,
+    Stream,
+    WidenProcess,
+)
+
+DEFAULT_DEPTH = 2
+
+
+class Wiring:
+    """The streams of a design that is being planned, and the processes that only move values."""
+
+    def __init__(self, graph: FixedGraph) -> None:
+        self.graph = graph
+        self.names = Names()
+        self.processes: list[AnyProcess] = []
+        self.streams: dict[str, Stream] = {}
+        self._sources = self._find_sources()
+        self.readers = self._find_readers()
+        self._waiting: dict[str, list[str]] = {}
+
+    def _find_sources(self) -> dict[str, str]:
+        """For every value the one whose stream carries it: flattening moves nothing."""
+        sources: dict[str, str] = {}
+        for node in self.graph.nodes:
+            if isinstance(node.op, Flatten):
+                x = node.inputs[0]
+                sources[node.output] = sources.get(x, x)
+        return sources
+
+    def source(self, value: str) -> str:
+        return self._sources.get(value, value)
+
+    def _find_readers(self) -> dict[str, list[Node[FixedOp] | None]]:
+        """Who reads each streamed value; None stands for the output port."""
+        readers: dict[str, list[Node[FixedOp] | None]] = {}
+        for node in self.graph.nodes:
+            if not isinstance(node.op, Flatten):
+                for name in node.inputs:
+                    readers.setdefault(self.source(name), []).append(node)
+        for port in self.graph.outputs:
+            readers.setdefault(self.source(port.name), []).append(None)
+        return readers
+
+    def stream(self, near: str, value: str, lanes: int, beats: int = 0) -> str:
+        """A new stream for ``value``; ``beats`` a frame unless they follow from its shape."""
+        name = self.names.fresh(near)
+        count = beats or math.prod(self.graph.shapes[value]) // lanes
+        self.streams[name] = Stream(name, self.graph.formats[value], lanes, count, DEFAULT_DEPTH)
+        return name
+
+    def share(self, value: str, stream: str) -> None:
+        """Offer ``stream`` to the readers of ``value``, through duplicators if there are several.
+
+        Each branch can hold a whole frame, so that no order of reading can block another branch.
+        """
+        count = len(self.readers.get(value, []))
+        layer = self.graph.layers.get(value, value)
+        offered = []
+        while count > 1:
+            source = self.streams[stream]
+            frame = max(source.beats, DEFAULT_DEPTH)
+            branches = [self.stream(f"{source.name}_branch", value, source.lanes) for _ in range(2)]
+            for name in branches:
+                self.streams[name] = replace(self.streams[name], depth=frame)
+            self.processes.append(
+                DuplicateProcess(
+                    self.names.fresh(f"{source.name}_duplicate"),
+                    layer,
+                    (stream,),
+                    tuple(branches),
+                    source.beats,
+                )
+            )
+            offered.append(branches[0])
+            stream = branches[1]
+            count -= 1
+        self._waiting[value] = [*offered, stream]
+
+    def take(self, value: str) -> str:
+        """The next stream that carries ``value``."""
+        return self._waiting[self.source(value)].pop(0)
+
+    def read(self, value: str, lanes: int, layer: str) -> str:
+        """A stream of ``value`` with the wanted lanes, through adaptors where needed."""
+        source = self.source(value)
+        stream = self.take(value)
+        have = self.streams[stream].lanes
+        common = math.gcd(have, lanes)
+        if have != common:
+            stream = self._adapt(NarrowProcess, stream, source, common, layer)
+        if lanes != common:
+            stream = self._adapt(WidenProcess, stream, source, lanes, layer)
+        return stream
+
+    def _adapt(
+        self,
+        kind: type[NarrowProcess] | type[WidenProcess],
+        stream: str,
+        value: str,
+        lanes: int,
+        layer: str,
+    ) -> str:
+        old = self.streams[stream]
+        word = "narrow" if kind is NarrowProcess else "wide"
+        new = self.stream(f"{old.name}_{word}", value, lanes)
+        factor = max(old.lanes, lanes) // min(old.lanes, lanes)
+        beats = min(old.beats, self.streams[new].beats)
+        name = self.names.fresh(f"{new}_adaptor")
+        self.processes.append(kind(name, layer, (stream,), (new,), factor, beats))
+        return new
+
+    def copy(self, stream: str, output: str) -> str:
+        """An output that is an input's own stream goes through a process that changes nothing."""
+        source = self.streams[stream]
+        new = self.stream(output, self.source(output), source.lanes)
+        name = self.names.fresh(f"{new}_copy")
+        self.processes.append(
+            MapProcess(name, output, (stream,), (new,), source.beats, source.lanes, ())
+        )
+        return new
