@@ -44,7 +44,7 @@ def _template(name: str) -> str:
 def _context(report: Report) -> dict[str, Any]:
     """Finished values for the template, which decides nothing."""
     artist = pictures.Artist()
-    places = report.at_output.values
+    places, drawn = report.at_output.values, len(report.points)
     return {
         "model": clip(report.model, NAME),
         "samples": report.samples,
@@ -55,8 +55,7 @@ def _context(report: Report) -> dict[str, Any]:
         "weakest": _weakest(report),
         "matrices": _matrices(artist, report),
         "scatter": Markup(pictures.scatter(artist, report)),
-        "points": "All" if len(report.points) == places else len(report.points),
-        "places": places,
+        "points": f"All {places}" if drawn == places else f"{drawn} of {places}",
     }
 
 

@@ -101,8 +101,7 @@ class Artist:
             axes = figure.add_subplot()
             axes.patch.set_visible(False)
             paint(axes)
-            empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-            self.svg.FigureCanvasSVG(figure).print_svg(file, metadata=empty)
+            self.svg.FigureCanvasSVG(figure).print_svg(file)
         return _embed(file.getvalue(), alt)
 
     @contextmanager
@@ -117,7 +116,7 @@ class Artist:
 
 
 def _embed(svg: str, alt: str) -> str:
-    """The ``svg`` element for an HTML page: no fixed size, colours and fonts of the page."""
+    """The ``svg`` element for an HTML page: no date, no size, the page's colours and fonts."""
     body = svg[svg.index("<svg") :]
     view = re.search(r'viewBox="([0-9. ]+)"', body)
     assert view is not None
@@ -219,7 +218,7 @@ def ratios(artist: Artist, layers: tuple[LayerReport, ...]) -> str:
                 textcoords="offset points",
                 verticalalignment="center",
             )
-        axes.set_yticks(places, [title(layer, 24) for layer in layers], parse_math=False)
+        axes.set_yticks(places, [title(layer, 24) for layer in layers])
         axes.set(xlim=(low, top * 1.15), ylim=(len(layers) - 0.4, -0.6), xlabel="SQNR (dB)")
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
