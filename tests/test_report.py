@@ -118,6 +118,7 @@ def test_figures_of_a_layer() -> None:
     assert (layer.fixed_low, layer.fixed_high) == (-2, 1.75)
     assert (layer.lowest, layer.highest, layer.step) == (-2, 1.75, 0.25)
     assert layer.range_used == 1
+    assert entry.range_used == pytest.approx(4.75 * 256 / 65535)
     assert (layer.layer, layer.value, layer.kind) == ("dense", "d", "cast")
     assert (layer.format, layer.rounding, layer.overflow_mode) == ("fixed<4,2>", "RND", "SAT")
     assert report.at_output is layer
@@ -231,10 +232,27 @@ def test_one_sigmoid_tells_two_classes() -> None:
 
 
 def test_mean_squared_error() -> None:
-    x, y = [[0.25, 1.0]], [[0.5, 3.0]]
-    report = reported(x, y, d=target("fixed<4,4>"))
-    assert report.score == Regression((0.0625 + 4) / 2, (0.25 + 4) / 2)
+    x, y = [[0.25, 1.0], [2.0, 0.0]], [[0.5, 3.0], [2.0, 1.0]]
+    report = reported(x, y, d=target("fixed<4,4>"), block=1)
+    assert report.score == Regression((0.0625 + 4 + 1) / 4, (0.25 + 4 + 1) / 4)
     assert reported([[0.5]], [2.5], d=target("fixed<4,3>")).score == Regression(4.0, 4.0)
+
+
+def test_outputs_in_the_layout_of_the_user() -> None:
+    rng = np.random.default_rng(3)
+    weights = {"w": rng.normal(size=(1, 1, 2, 4)).astype(np.float32)}
+    node: Node[Op] = Node("conv", Conv(Window.of((1, 1))), ("x", "w"), "y")
+    ports = Port("x", (3, 5, 2), (1, 2, 0)), Port("y", (3, 5, 4), (1, 2, 0))
+    graph = Graph("first", ports[:1], ports[1:], (node,), weights)
+    x = rng.normal(size=(6, 2, 3, 5))
+    fixed = lower(graph, calibrate(graph, Settings.uniform(16), x))
+    y = np.einsum("nihw,io->nohw", x, weights["w"][0, 0])
+    score = accuracy_report(graph, fixed, x, y).score
+    assert isinstance(score, Regression)
+    assert max(score.float_error, score.fixed_error) < 1e-6  # 16 bits, and float32
+    answers = accuracy_report(graph, fixed, x, y.argmax(axis=1)).score
+    assert isinstance(answers, Classification)
+    assert (answers.float_correct, answers.total) == (90, 90)
 
 
 @pytest.mark.parametrize(
@@ -286,6 +304,19 @@ def test_blocks_give_the_same_as_one_block(block: int) -> None:
         assert (part.fixed_low, part.fixed_high) == (layer.fixed_low, layer.fixed_high)
         assert sum(part.histogram.counts) == sum(layer.histogram.counts) == layer.values
     assert np.allclose(parts.points, whole.points, atol=1e-5)
+
+
+def test_points_are_spread_over_blocks_and_places_and_end_with_the_worst() -> None:
+    x = np.arange(30_000).reshape(-1, 3).astype(np.float64)
+    x[1234, 1] += 0.25
+    one, parts = (
+        reported(x.tolist(), entry="fixed<32,20>", d=target("fixed<20,20>"), block=size).points
+        for size in (256, 7)
+    )
+    assert one == parts
+    assert one[-1] == (3703.25, 3703.0)
+    assert {float_ % 3 for float_, _ in one[:-1]} == {0, 1, 2}
+    assert len(one) == 7501
 
 
 def test_memory_does_not_grow_with_the_samples() -> None:

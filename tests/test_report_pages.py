@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import warnings
+from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
@@ -38,16 +39,22 @@ def test_json_round_trip() -> None:
 HOSTILE = [
     "<script>alert(1)</script>",
     "\"'><img src=http://evil onerror=alert(1)>",
-    "$x^{2$ {{ 7 * 7 }} {% raw %}",
+    "$x^{2$",
     "new\nline\x1b[31m\x00\ud800",
     "n" * 10_000,
     "]]> --> url(#a) 中文😀",
-    "[bold red]x[/] &lt;",
+    "[red]x[/]",
 ]
 
 
-def hostile(key: str) -> str:
-    return HOSTILE["xcrmfdy".find(key) if len(key) == 1 else 0] + key
+def hostile(turn: int) -> Callable[[str], str]:
+    """Gives each value of the network one of the names, and the network itself all of them."""
+
+    def name(key: str) -> str:
+        place = "xcrmfdy".find(key)
+        return "".join(HOSTILE) if place < 0 else HOSTILE[(place + turn) % len(HOSTILE)] + key
+
+    return name
 
 
 class Page(HTMLParser):
@@ -69,9 +76,9 @@ class Page(HTMLParser):
             self.pictures.append(given)
 
 
-def test_hostile_names_on_the_page() -> None:
-    classes = [*HOSTILE, "a"]
-    text = html_page(network_report(network(hostile, len(classes)), class_names=classes))
+@pytest.mark.parametrize("turn", [2, 3])
+def test_hostile_names_on_the_page(turn: int) -> None:
+    text = html_page(network_report(network(hostile(turn), len(HOSTILE)), class_names=HOSTILE))
     page = Page(text)
     assert not {"script", "img", "link", "iframe", "base", "object"} & set(page.tags)
     assert all(a.startswith(("#", "data:image/png;base64,")) for a in page.addresses)
@@ -82,11 +89,13 @@ def test_hostile_names_on_the_page() -> None:
     assert len(page.pictures) == 4 + 1 + 2 + 1  # layers, SQNR, confusion, scatter
 
 
-def test_hostile_names_on_the_terminal() -> None:
-    text = printed(network_report(network(hostile, 7), class_names=HOSTILE))
-    assert max(map(len, text.splitlines())) <= 80
-    assert all(c.isprintable() or c == "\n" for c in text)
-    assert "[bold red]x" in text
+@pytest.mark.parametrize("turn", [0, 2, 3])
+def test_hostile_names_on_the_terminal(turn: int) -> None:
+    report = network_report(network(hostile(turn), len(HOSTILE)), class_names=HOSTILE)
+    lines = printed(report).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(c.isprintable() for line in lines for c in line)
+    assert turn or any(line.split()[:1] == ["[red]x[/]y"] for line in lines)
 
 
 def test_the_terminal_begins_with_the_headline() -> None:
@@ -128,7 +137,7 @@ def test_pages_of_all_kinds_are_drawn_without_a_warning() -> None:
 def test_matplotlib_is_left_as_it_was() -> None:
     import matplotlib as mpl
 
-    with mpl.rc_context({"axes.facecolor": "red", "svg.fonttype": "path", "font.size": 30}):
+    with mpl.rc_context({"axes.grid": True, "svg.fonttype": "path", "font.size": 30}):
         before = dict(mpl.rcParams)
         page = html_page(network_report(network()))
         assert dict(mpl.rcParams) == before
