@@ -1,14 +1,13 @@
 """Checkpoints: all that a training run needs to go on as if it had never stopped.
 
-A checkpoint is a NumPy archive without pickled objects.  It is written beside its place and moved
-there whole, so that at every moment the file is the last complete checkpoint.
+A checkpoint is a NumPy archive without pickled objects, and at every moment the file is the last
+complete one.
 """
 
 from __future__ import annotations
 
-import contextlib
+import io
 import json
-import os
 import struct
 import zipfile
 import zlib
@@ -22,6 +21,7 @@ import numpy as np
 from .errors import ModelError, OutputError
 from .history import EpochResult
 from .ops import Array
+from .storage import check_file, write_file
 
 KIND = "lutra-checkpoint-1"
 """What a checkpoint calls itself; the number changes with its layout."""
@@ -79,24 +79,9 @@ class Checkpoint:
         arrays: dict[str, Any] = {"header": np.asarray(json.dumps(header))}
         for part in ("weights", "best", "optimiser"):
             arrays |= {f"{part}/{name}": value for name, value in getattr(self, part).items()}
-        temporary = path.with_name(f".{path.name}.partial")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
-        except OSError as error:
-            raise OutputError(
-                "the checkpoint cannot be written",
-                file=str(path),
-                found=error.strerror or error,
-                remedy="Free some space or choose another place; earlier checkpoints are kept",
-            ) from None
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **arrays)
+        write_file(path, content.getvalue())
 
     @staticmethod
     def load(path: Path) -> Checkpoint:
@@ -159,13 +144,7 @@ def prepare(path: Path) -> None:
         OutputError: the folder does not exist or cannot be written, or ``path`` holds something
             that is not a checkpoint and would be lost.
     """
-    folder = path.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise OutputError(
-            "the folder for the checkpoint does not exist or cannot be written",
-            file=str(path),
-            remedy="Make the folder, or choose another place",
-        )
+    check_file(path)
     if path.exists():
         try:
             Checkpoint.load(path)
@@ -176,13 +155,3 @@ def prepare(path: Path) -> None:
                 found=error.found,
                 remedy="Choose another place, or remove the file",
             ) from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -12,9 +12,6 @@ or one scale an output channel, finds everything that the graph names.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, assert_never
@@ -23,7 +20,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from .errors import LutraError, ModelError, OutputError
+from .errors import LutraError, ModelError
 from .graph import Graph, Node, Port
 from .names import Names
 from .onnx_layout import (
@@ -50,6 +47,7 @@ from .ops import (
     Transpose,
     Window,
 )
+from .storage import write_file
 
 OPSET = 13
 """The first opset with today's Softmax; nothing that is written here changed its meaning since."""
@@ -110,28 +108,7 @@ def save(graph: Graph, path: str | Path) -> None:
 
 def save_model(model: ModelProto, path: str | Path) -> None:
     """Write an ONNX model as :func:`save` does.  The same model gives the same bytes."""
-    path = Path(path)
-    data = model.SerializeToString(deterministic=True)
-    if path.is_dir():
-        raise OutputError("is a folder", file=str(path), expected="the name of a file to write")
-    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
-    try:
-        with part.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise OutputError(
-            "the model cannot be written",
-            file=str(path),
-            found=reason,
-            remedy="Choose a folder that exists, can be written to and has room",
-        ) from error
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            part.unlink()
+    write_file(path, model.SerializeToString(deterministic=True))
 
 
 def insert_after(model: ModelProto, builds: Mapping[str, Build]) -> ModelProto:

@@ -16,7 +16,7 @@ from . import __version__, show, workflow
 from .demo import run_demo
 from .doctor import diagnose, diagnosis_table
 from .frontend.errors import LutraError, clip
-from .frontend.storage import check_free
+from .frontend.storage import check_folder
 from .hls_templates.folding import Folding, load_folding
 from .hls_templates.project import DEFAULT_CLOCK, DEFAULT_PART, Options
 from .quantize.fixed_onnx import load_fixed, save_fixed
@@ -273,7 +273,7 @@ def simulate(fixed: Path, source: Path, output: Path, raw: bool, keep: Path | No
 @force_option
 def generate(fixed: Path, output: Path, options: Options, data: Path | None, force: bool) -> None:
     """Write a Vitis HLS project for FIXED."""
-    check_free(output, force=force)
+    check_folder(output, force=force)
     model = load_fixed(fixed)
     samples = workflow.read_samples(data, model.source).x if data else None
     workflow.write_project(model, output, options, samples, force=force)
@@ -346,7 +346,7 @@ def build(
     ap_include: str | None,
 ) -> int:
     """Quantise MODEL, generate PROJECT, verify it, and report, in one go."""
-    check_free(output, force=force)
+    check_folder(output, force=force)
     settings = _settings(bits, config)
     graph = workflow.load_network(model)
     calibration = workflow.read_samples(data, graph)

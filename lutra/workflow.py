@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import io
 import json
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from .frontend.onnx_export import save
 from .frontend.onnx_import import load
 from .frontend.ops import Array, Shape
 from .frontend.recipe import Trained, load_recipe
-from .frontend.storage import write_file, write_folder
+from .frontend.storage import check_file, write_file, write_folder
 from .hls_templates.project import Options, project_files
 from .quantize.calibrate import calibrate, check_data
 from .quantize.fixed_onnx import FixedModel, load_fixed, to_fixed_onnx
@@ -112,6 +111,7 @@ def write_project(
     files[MODEL_FILE] = content
     manifest = json.loads(files["manifest.json"])
     manifest["model_sha256"] = hashlib.sha256(content).hexdigest()
+    manifest["files"] = sorted(files)
     files["manifest.json"] = json.dumps(manifest, indent=2) + "\n"
     write_folder(path, files, force=force)
 
@@ -141,7 +141,7 @@ def train_recipe(
         LutraError: there is no such recipe, it fails, or something cannot be written.
     """
     recipe = load_recipe(name)
-    check_writable(output)
+    check_file(output)
     checkpoint = output.with_name(f"{output.name}.checkpoint.npz")
     trained = recipe.run(
         epochs=epochs, seed=seed, checkpoint=checkpoint, resume=resume, console=console
@@ -150,16 +150,6 @@ def train_recipe(
     if data_out is not None:
         write_data(data_out, trained)
     return trained
-
-
-def check_writable(output: Path) -> None:
-    """Raise an :class:`OutputError` now rather than after long work."""
-    if output.is_dir():
-        raise OutputError("is a folder", file=str(output), expected="the name of a file")
-    if not output.parent.is_dir():
-        raise OutputError("its folder does not exist", file=str(output), remedy="Make it first")
-    if not os.access(output.parent, os.W_OK):
-        raise OutputError("its folder cannot be written to", file=str(output))
 
 
 def write_data(folder: Path, trained: Trained) -> None:
