@@ -194,7 +194,7 @@ class _Lowering:
         target = self.precision.points.get(value)
         if target is None:
             return self._exact(value, op, *inputs)
-        return self._cast(value, self._exact(self._fresh(f"{value}.exact"), op, *inputs), target)
+        return self._cast(value, self._exact(self._fresh(f"{self.layer}.exact"), op, *inputs), target)
 
     # One method for each op that needs more than one line
 
@@ -207,7 +207,7 @@ class _Lowering:
             raw = np.floor(self.graph.constants[bias[0]].astype(np.float64) * 2.0**fraction + 0.5)
             low, high = int(raw.min()), int(raw.max())
             holding = Format.holding(low, high, fraction)
-            name = self._fresh(f"{node.output}.bias")
+            name = self._fresh(f"{node.name}.bias")
             inputs.append(self._constant(name, raw.astype(np.int64), holding))
         self._close(node.output, op, *inputs)
 
@@ -219,7 +219,7 @@ class _Lowering:
 
     def _average(self, window: Window, node: Node[Op]) -> None:
         """Exact sum, times a fixed-point reciprocal: exact if the count is a power of two."""
-        total = self._exact(self._fresh(f"{node.output}.sum"), SumPool(window), node.inputs[0])
+        total = self._exact(self._fresh(f"{node.name}.sum"), SumPool(window), node.inputs[0])
         width = self.formats[total].width + RECIPROCAL_BITS
         target = self.precision.points.get(node.output)
         if target is not None:
@@ -230,26 +230,26 @@ class _Lowering:
             fraction += width
         raw = np.array([(2 * (1 << fraction) + count) // (2 * count)], np.int64)
         holding = Format.holding(int(raw[0]), int(raw[0]), fraction)
-        reciprocal = self._constant(self._fresh(f"{node.output}.reciprocal"), raw, holding)
+        reciprocal = self._constant(self._fresh(f"{node.name}.reciprocal"), raw, holding)
         self._close(node.output, Mul(), total, reciprocal)
 
     def _function(self, function: Function, node: Node[Op]) -> None:
         target = self.precision.points[node.output]
         x = node.inputs[0]
-        index = self._narrow(f"{node.output}.index", x, self.formats[x].integer)
+        index = self._narrow(f"{node.name}.index", x, self.formats[x].integer)
         self._lut(node.output, function, index, target.format)
 
     def _softmax(self, node: Node[Op]) -> None:
         """Distance below the maximum, exp table, sum, reciprocal table, product, Cast."""
-        y = node.output
-        target = self.precision.points[y]
+        name = node.name
+        target = self.precision.points[node.output]
         fraction = max(target.format.fraction, 1) + GUARD_BITS
         inner = Format(False, fraction + 1, 1)
-        below = self._exact(self._fresh(f"{y}.below"), BelowMax(), node.inputs[0])
+        below = self._exact(self._fresh(f"{name}.below"), BelowMax(), node.inputs[0])
         vanishing = math.ceil(math.log2(math.log(2) * (fraction + 1)))
-        index = self._narrow(f"{y}.index", below, vanishing)
-        power = self._lut(self._fresh(f"{y}.exp"), Function.EXP_NEGATIVE, index, inner)
-        total = self._exact(self._fresh(f"{y}.sum"), ReduceSum(), power)
-        index = self._narrow(f"{y}.sum_index", total, self.formats[total].integer)
-        inverse = self._lut(self._fresh(f"{y}.inverse"), Function.RECIPROCAL, index, inner)
-        self._close(y, Mul(), power, inverse)
+        index = self._narrow(f"{name}.index", below, vanishing)
+        power = self._lut(self._fresh(f"{name}.exp"), Function.EXP_NEGATIVE, index, inner)
+        total = self._exact(self._fresh(f"{name}.sum"), ReduceSum(), power)
+        index = self._narrow(f"{name}.sum_index", total, self.formats[total].integer)
+        inverse = self._lut(self._fresh(f"{name}.inverse"), Function.RECIPROCAL, index, inner)
+        self._close(node.output, Mul(), power, inverse)

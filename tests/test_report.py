@@ -183,7 +183,7 @@ def test_steps_inside_a_layer_are_counted() -> None:
     x = np.array([[15.9921875, 0.0078125], [-16, 1.0]])
     report = accuracy_report(graph, quantised(graph, 6, **wide), x)
     (index,) = report.inner
-    assert (index.value, index.layer, index.kind) == ("v0.index", "op0", "cast")
+    assert (index.value, index.layer, index.kind) == ("op0.index", "op0", "cast")
     assert (index.format, index.values) == ("fixed<6,5>", 4)
     assert (index.overflow, index.underflow) == (1, 1)
     assert accuracy_report(graph, quantised(graph, 12, **wide), x).inner == ()

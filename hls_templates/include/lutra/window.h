@@ -40,7 +40,8 @@ void sliding_window(hls::stream<ap_uint<Config::lanes * Config::in::width> >& in
     int rows_in = 0;   // rows complete
     for (int i = 0; i < PREFETCH * ROW; ++i) {
 #pragma HLS PIPELINE II=1 style=flp
-        rows[slot_in][col_in] = in.read();
+        beat_t arrived = in.read();
+        rows[slot_in][col_in] = arrived;
         if (col_in == ROW - 1) {
             col_in = 0;
             ++rows_in;
@@ -66,7 +67,8 @@ void sliding_window(hls::stream<ap_uint<Config::lanes * Config::in::width> >& in
 #pragma HLS PIPELINE II=1 style=flp
 #pragma HLS DEPENDENCE variable=rows type=inter dependent=false
             if (i < FETCH && rows_in < limit) {
-                rows[slot_in][col_in] = in.read();
+                beat_t arrived = in.read();
+                rows[slot_in][col_in] = arrived;
                 if (col_in == ROW - 1) {
                     col_in = 0;
                     ++rows_in;

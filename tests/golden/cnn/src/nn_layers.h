@@ -101,21 +101,21 @@ struct dense_narrow_adaptor_config {
     static const int beats = 1;
 };
 
-struct y_exp_stage_config {
+struct softmax_exp_stage_config {
     static const int id = 7;
     static const int rows = 1;
     static const int length = 5;
     typedef ap_fixed<8, 5> in;
     typedef ap_ufixed<8, 5> acc;
-    typedef lutra::lut<8, ap_ufixed<8, 5>, ap_ufixed<11, 1>, y_exp_table> post;
+    typedef lutra::lut<8, ap_ufixed<8, 5>, ap_ufixed<11, 1>, softmax_exp_table> post;
 };
 
-struct y_exp_duplicate_config {
+struct softmax_exp_duplicate_config {
     static const int bits = 11;
     static const int beats = 5;
 };
 
-struct y_inverse_stage_config {
+struct softmax_inverse_stage_config {
     static const int id = 9;
     static const int positions = 1;
     static const int window = 5;
@@ -123,7 +123,7 @@ struct y_inverse_stage_config {
     static const int pe = 1;
     typedef ap_ufixed<11, 1> in;
     typedef ap_ufixed<13, 3> acc;
-    typedef lutra::chain<lutra::cast<10, ap_ufixed<13, 3>, ap_ufixed<12, 3, AP_RND, AP_SAT> >, lutra::lut<11, ap_ufixed<12, 3>, ap_ufixed<11, 1>, y_inverse_table> > post;
+    typedef lutra::chain<lutra::cast<10, ap_ufixed<13, 3>, ap_ufixed<12, 3, AP_RND, AP_SAT> >, lutra::lut<11, ap_ufixed<12, 3>, ap_ufixed<11, 1>, softmax_inverse_table> > post;
     typedef lutra::sum reduce;
 };
 

@@ -22,14 +22,14 @@ void nn_top(hls::stream<ap_uint<16> >& x, hls::stream<ap_uint<8> >& y) {
 #pragma HLS STREAM variable=dense depth=2
     hls::stream<ap_uint<8> > dense_narrow;
 #pragma HLS STREAM variable=dense_narrow depth=2
-    hls::stream<ap_uint<11> > y_exp;
-#pragma HLS STREAM variable=y_exp depth=2
-    hls::stream<ap_uint<11> > y_exp_branch;
-#pragma HLS STREAM variable=y_exp_branch depth=5
-    hls::stream<ap_uint<11> > y_exp_branch_2;
-#pragma HLS STREAM variable=y_exp_branch_2 depth=5
-    hls::stream<ap_uint<11> > y_inverse;
-#pragma HLS STREAM variable=y_inverse depth=2
+    hls::stream<ap_uint<11> > softmax_exp;
+#pragma HLS STREAM variable=softmax_exp depth=2
+    hls::stream<ap_uint<11> > softmax_exp_branch;
+#pragma HLS STREAM variable=softmax_exp_branch depth=5
+    hls::stream<ap_uint<11> > softmax_exp_branch_2;
+#pragma HLS STREAM variable=softmax_exp_branch_2 depth=5
+    hls::stream<ap_uint<11> > softmax_inverse;
+#pragma HLS STREAM variable=softmax_inverse depth=2
 
     lutra::sliding_window<conv_window_config>(x, conv_windows);
     lutra::dense<conv_layer_config>(conv_windows, relu, conv_layer_weights, conv_layer_bias);
@@ -39,8 +39,8 @@ void nn_top(hls::stream<ap_uint<16> >& x, hls::stream<ap_uint<8> >& y) {
     lutra::widen<pool_wide_adaptor_config>(pool, pool_wide);
     lutra::dense<dense_layer_config>(pool_wide, dense, dense_layer_weights, dense_layer_bias);
     lutra::narrow<dense_narrow_adaptor_config>(dense, dense_narrow);
-    lutra::below_max<y_exp_stage_config>(dense_narrow, y_exp);
-    lutra::duplicate<y_exp_duplicate_config>(y_exp, y_exp_branch, y_exp_branch_2);
-    lutra::pool<y_inverse_stage_config>(y_exp_branch, y_inverse);
-    lutra::scale_rows<y_stage_config>(y_exp_branch_2, y_inverse, y);
+    lutra::below_max<softmax_exp_stage_config>(dense_narrow, softmax_exp);
+    lutra::duplicate<softmax_exp_duplicate_config>(softmax_exp, softmax_exp_branch, softmax_exp_branch_2);
+    lutra::pool<softmax_inverse_stage_config>(softmax_exp_branch, softmax_inverse);
+    lutra::scale_rows<y_stage_config>(softmax_exp_branch_2, softmax_inverse, y);
 }

@@ -33,7 +33,7 @@ static const lutra::word_t dense_layer_bias[1][2] = {
     {0xa800edc01ec8012eULL, 0x33a00aULL},
 };
 
-struct y_exp_table {
+struct softmax_exp_table {
     static long long at(unsigned index) {
 #pragma HLS INLINE
         static const unsigned short entries[256] = {
@@ -51,7 +51,7 @@ struct y_exp_table {
     }
 };
 
-struct y_inverse_table {
+struct softmax_inverse_table {
     static long long at(unsigned index) {
 #pragma HLS INLINE
         static const unsigned short entries[4096] = {
