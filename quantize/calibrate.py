@@ -24,7 +24,7 @@ from ..frontend.ops import (
 )
 from .cast import cast_float
 from .formats import MAX_INTEGER, Format, Overflow, Rounding
-from .precision import Settings
+from .precision import LayerSettings, Settings
 
 SAMPLE = 1 << 18
 """Values kept of each edge: enough for its distribution, small enough for any network."""
@@ -104,15 +104,26 @@ def calibrate(graph: Graph, settings: Settings, x: Array) -> Precision:
     samples = _observe(graph, check_data(graph, x), list(where))
     targets = {}
     for value, layers in where.items():
-        wish = settings.layers.get(layers[0])
-        full = settings.layer(layers[-1])
-        full = wish.over(full) if wish else full
-        assert full.bits is not None
-        assert full.rounding is not None
-        assert full.overflow is not None
-        chosen = full.format or choose_format(samples[value], full.bits)
-        targets[value] = Target(chosen, full.rounding, full.overflow)
+        wish = LayerSettings()
+        for layer in layers:
+            wish = wish.over(settings.layers.get(layer, LayerSettings()))
+        bits = wish.bits or (settings.wide_bits if _only_indexes(graph, value) else settings.bits)
+        targets[value] = Target(
+            wish.format or choose_format(samples[value], bits),
+            wish.rounding or settings.rounding,
+            wish.overflow or settings.overflow,
+        )
     return Precision(targets, _weight_formats(graph, settings), settings.index_bits)
+
+
+def _only_indexes(graph: Graph, value: str) -> bool:
+    """Whether the value does nothing but look up tables, so that its width costs no arithmetic."""
+    readers = graph.consumers(value)
+    return (
+        bool(readers)
+        and all(isinstance(node.op, Sigmoid | Tanh | Softmax) for node in readers)
+        and all(port.name != value for port in (*graph.inputs, *graph.outputs))
+    )
 
 
 def check_data(graph: Graph, x: Array) -> Array:
@@ -159,10 +170,9 @@ def _weight_formats(graph: Graph, settings: Settings) -> dict[str, Format]:
     formats = {}
     for node in graph.nodes:
         if isinstance(node.op, Dense | Conv):
-            wish = settings.layer(node.name)
-            assert wish.weight_bits is not None
+            wish = settings.layers.get(node.name, LayerSettings())
             formats[node.inputs[1]] = wish.weight_format or choose_format(
-                graph.constants[node.inputs[1]], wish.weight_bits
+                graph.constants[node.inputs[1]], wish.weight_bits or settings.weight_bits
             )
     return formats
 

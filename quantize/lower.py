@@ -194,7 +194,9 @@ class _Lowering:
         target = self.precision.points.get(value)
         if target is None:
             return self._exact(value, op, *inputs)
-        return self._cast(value, self._exact(self._fresh(f"{self.layer}.exact"), op, *inputs), target)
+        return self._cast(
+            value, self._exact(self._fresh(f"{self.layer}.exact"), op, *inputs), target
+        )
 
     # One method for each op that needs more than one line
 

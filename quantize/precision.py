@@ -4,7 +4,7 @@ A file looks like this; every key is optional::
 
     bits = 8                    # activations
     weight_bits = 8             # weights
-    index_bits = 12             # widest index of a table
+    index_bits = 12             # widest index of a table (sigmoid, tanh, softmax)
     rounding = "RND"
     overflow = "SAT"
 
@@ -76,15 +76,13 @@ class Settings:
         """The same width for activations and weights."""
         return Settings(bits=bits, weight_bits=bits)
 
-    def layer(self, name: str) -> LayerSettings:
-        """Wishes for one layer, defaults filled in."""
-        default = LayerSettings(
-            bits=self.bits,
-            weight_bits=self.weight_bits,
-            rounding=self.rounding,
-            overflow=self.overflow,
-        )
-        return self.layers.get(name, LayerSettings()).over(default)
+    @property
+    def wide_bits(self) -> int:
+        """Width of a value that only looks up tables: twice the others', as far as an index goes.
+
+        The error of a sigmoid or softmax is mostly that of its argument.
+        """
+        return max(self.bits, min(2 * self.bits, self.index_bits))
 
     def check_names(self, known: Iterable[str]) -> None:
         """Raise a :class:`ModelError` for a layer that the model does not have."""

@@ -14,7 +14,7 @@ from lutra.quantize.cast import cast_float
 from lutra.quantize.formats import Format, Overflow, Rounding
 from lutra.quantize.precision import LayerSettings, Settings, load_settings
 
-from .conftest import samples
+from .conftest import samples, small_cnn
 
 
 def write(path: Path, text: str) -> Path:
@@ -35,11 +35,15 @@ def test_a_file_sets_defaults_and_single_layers(tmp_path: Path) -> None:
             """,
         )
     )
-    layer = settings.layer("conv")
-    assert (layer.bits, layer.weight_bits) == (6, 8)
-    assert layer.weight_format == Format(True, 4, 1)
-    assert (layer.rounding, layer.overflow) == (Rounding.TRN, Overflow.WRAP)
-    assert settings.layer("other").overflow is Overflow.SAT
+    assert (settings.bits, settings.weight_bits, settings.rounding) == (6, 8, Rounding.TRN)
+    layer = settings.layers["conv"]
+    assert (layer.weight_format, layer.overflow) == (Format(True, 4, 1), Overflow.WRAP)
+    precision = calibrate(small_cnn(), settings, samples())
+    relu, dense = precision.points["relu"], precision.points["dense"]
+    assert (relu.format.width, relu.rounding, relu.overflow) == (6, Rounding.TRN, Overflow.WRAP)
+    assert (dense.rounding, dense.overflow) == (Rounding.TRN, Overflow.SAT)
+    assert precision.weights["conv.weight"] == Format(True, 4, 1)
+    assert precision.weights["dense.weight"].width == 8
 
 
 @pytest.mark.parametrize(
@@ -94,6 +98,24 @@ def test_settings_of_either_layer_rule_a_shared_point(cnn: Graph) -> None:
     for layer in ("conv", "relu"):
         settings = Settings(layers={layer: LayerSettings(format=given)})
         assert calibrate(cnn, settings, samples()).points["relu"].format == given
+
+
+@pytest.mark.parametrize(
+    ("settings", "width"),
+    [
+        (Settings(), 12),
+        (Settings.uniform(4), 8),
+        (Settings.uniform(16), 16),
+        (Settings(index_bits=10), 10),
+        (Settings(layers={"dense": LayerSettings(bits=5)}), 5),
+    ],
+)
+def test_a_value_that_only_looks_up_tables_is_wider(
+    cnn: Graph, settings: Settings, width: int
+) -> None:
+    points = calibrate(cnn, settings, samples()).points
+    assert points["dense"].format.width == width
+    assert points["relu"].format.width == settings.bits
 
 
 def test_the_chosen_format_has_the_least_squared_error() -> None:

@@ -91,12 +91,12 @@ struct dense_layer_config {
     static const int pe = 5;
     typedef ap_ufixed<8, 3> in;
     typedef ap_fixed<19, 8> acc;
-    typedef lutra::cast<6, ap_fixed<19, 8>, ap_fixed<8, 5, AP_RND, AP_SAT> > post;
+    typedef lutra::cast<6, ap_fixed<19, 8>, ap_fixed<12, 5, AP_RND, AP_SAT> > post;
     typedef ap_fixed<8, 2> weight;
 };
 
 struct dense_narrow_adaptor_config {
-    static const int bits = 8;
+    static const int bits = 12;
     static const int factor = 5;
     static const int beats = 1;
 };
@@ -105,9 +105,9 @@ struct softmax_exp_stage_config {
     static const int id = 7;
     static const int rows = 1;
     static const int length = 5;
-    typedef ap_fixed<8, 5> in;
-    typedef ap_ufixed<8, 5> acc;
-    typedef lutra::lut<8, ap_ufixed<8, 5>, ap_ufixed<11, 1>, softmax_exp_table> post;
+    typedef ap_fixed<12, 5> in;
+    typedef ap_ufixed<12, 5> acc;
+    typedef lutra::lut<8, ap_ufixed<12, 5>, ap_ufixed<11, 1>, softmax_exp_table> post;
 };
 
 struct softmax_exp_duplicate_config {

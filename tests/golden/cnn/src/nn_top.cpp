@@ -18,9 +18,9 @@ void nn_top(hls::stream<ap_uint<16> >& x, hls::stream<ap_uint<8> >& y) {
 #pragma HLS STREAM variable=pool depth=2
     hls::stream<ap_uint<48> > pool_wide;
 #pragma HLS STREAM variable=pool_wide depth=2
-    hls::stream<ap_uint<40> > dense;
+    hls::stream<ap_uint<60> > dense;
 #pragma HLS STREAM variable=dense depth=2
-    hls::stream<ap_uint<8> > dense_narrow;
+    hls::stream<ap_uint<12> > dense_narrow;
 #pragma HLS STREAM variable=dense_narrow depth=2
     hls::stream<ap_uint<11> > softmax_exp;
 #pragma HLS STREAM variable=softmax_exp depth=2
