@@ -15,6 +15,9 @@ from ..frontend.errors import FormatError
 from ..frontend.ops import Array, Shape
 from .formats import Format, Overflow, Rounding
 
+LARGEST_SHIFT = 100
+"""Powers of two up to it, and their inverses, are normal float32 with room to spare."""
+
 
 def round_to_integer(v: Array, rounding: Rounding) -> Array:
     """Round each value to an integer, ties and direction as the mode says."""
@@ -55,11 +58,9 @@ def fit(v: Array, target: Format, overflow: Overflow) -> Array:
     low, high = float(target.low), float(target.high)
     match overflow:
         case Overflow.SAT:
-            np.maximum(v, low, out=v)
-            return np.minimum(v, high, out=v)
+            return np.clip(v, low, high, out=v)  # one pass, and faster than maximum or minimum
         case Overflow.SAT_SYM:
-            np.maximum(v, float(symmetric_low(target)), out=v)
-            return np.minimum(v, high, out=v)
+            return np.clip(v, float(symmetric_low(target)), high, out=v)
         case Overflow.SAT_ZERO:
             v[(v < low) | (v > high)] = 0
             return v
@@ -125,16 +126,44 @@ class Cast:
 def cast_float(
     x: Array, target: Format, rounding: Rounding = Rounding.RND, overflow: Overflow = Overflow.SAT
 ) -> Array:
-    """Raw values, as float64 integers, of floats assigned to ``target``.
+    """Raw values of floats assigned to ``target``: integers in a float array, float32 or float64.
 
     Raises:
         FormatError: a value is NaN or infinite.
     """
-    v = np.asarray(x, np.float64) * 2.0**target.fraction
+    v = np.asarray(x)
+    if rounding is Rounding.RND and overflow is Overflow.SAT and target.width < 53:
+        narrow = target.width < 24 and abs(target.fraction) < LARGEST_SHIFT
+        if v.dtype != np.float32 or not narrow:
+            v = v.astype(np.float64, copy=False)
+        return _half_up(_finite(v), target)
+    v = v.astype(np.float64) * 2.0**target.fraction
+    return fit(round_to_integer(_finite(v), rounding), target, overflow)
+
+
+def _finite(v: Array) -> Array:
     if not np.isfinite(v).all():
         raise FormatError(
             "only finite numbers have a fixed-point value",
             found="NaN or infinity",
             expected="finite numbers",
         )
-    return fit(round_to_integer(v, rounding), target, overflow)
+    return v
+
+
+def _half_up(x: Array, target: Format) -> Array:
+    """``x`` rounded to the nearest raw value, ties up, and saturated; in its own float type, whose
+    mantissa has more bits than the target.
+
+    With t the number of whole half steps in x, the result is the floor of (t + 1) / 2.  The scaling
+    is by a power of two and every floor is exact; the sum is as long as the mantissa holds t + 1.
+    Beyond that, on either side, the result saturates, be it inexact or infinite.  What underflows
+    in the scaling has no half step either way: 0 and -1 both give 0.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        v: Array = x * np.asarray(2.0 ** (target.fraction + 1), x.dtype)
+    np.floor(v, out=v)
+    v += np.asarray(1, v.dtype)
+    v *= np.asarray(0.5, v.dtype)
+    np.floor(v, out=v)
+    return fit(v, target, Overflow.SAT)
