@@ -16,14 +16,13 @@ import numpy as np
 from ..frontend.errors import ModelError
 from ..frontend.graph import Node
 from ..frontend.ops import Array, Conv
-from ..quantize.cast import Cast, cast_float
+from ..quantize.cast import LARGEST_SHIFT, Cast, cast_float
 from ..quantize.fixed import FixedGraph, FixedOp
+from .shortcuts import shorten
 
-CACHE = 1 << 20
-"""Bytes of intermediates that one block of a batch may take, so that they stay in the cache."""
-
-MAX_SHIFT = 100
-"""Largest power of two that is a normal float32 with room to spare."""
+CACHE = 1 << 22
+"""Bytes that the largest node may take in one block of a batch: enough values for NumPy to work at
+full speed, few enough for a cache."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,10 @@ class Simulator:
         self.keep = [name for name in values if name in set(keep)]
         self.outputs = [port.name for port in graph.outputs]
         self._constants: dict[tuple[str, str], Array] = {}
-        kept = {*self.keep, *self.outputs, *graph.constants}
-        last = {name: node.output for node in graph.nodes for name in node.inputs}
-        self._steps = [self._step(node, last, kept) for node in graph.nodes]
+        wanted = {*self.keep, *self.outputs}
+        self._run = shorten(graph, wanted)
+        last = {name: node.output for node in self._run.nodes for name in node.inputs}
+        self._steps = [self._step(node, last, wanted) for node in self._run.nodes]
         self.block = self._block_size()
 
     def run(self, x: Array) -> dict[str, Array]:
@@ -134,44 +134,44 @@ class Simulator:
                 del values[name]
         return values
 
-    def _step(self, node: Node[FixedOp], last: Mapping[str, str], kept: set[str]) -> _Step:
+    def _step(self, node: Node[FixedOp], last: Mapping[str, str], wanted: set[str]) -> _Step:
         dtype = self._dtype(node)
         for name in node.inputs:
-            if name in self.graph.constants:
-                self._constants[name, node.output] = self.graph.constants[name].astype(dtype)
+            if name in self._run.constants:
+                self._constants[name, node.output] = self._run.constants[name].astype(dtype)
         compute: Callable[..., Array] = node.op.forward
         if isinstance(node.op, Cast):
-            bound = self.graph.bounds[node.inputs[0]].partial
+            bound = self._run.bounds[node.inputs[0]].partial
             if node.op.is_quick(bound, 24 if dtype == np.float32 else 53):
                 compute = node.op.quick
         dead = tuple(
             name
             for name in dict.fromkeys(node.inputs)
-            if last[name] == node.output and name not in kept
+            if last[name] == node.output and name not in {*wanted, *self._run.constants}
         )
         return _Step(node.output, node.inputs, compute, dtype, dead)
 
     def _dtype(self, node: Node[FixedOp]) -> np.dtype[np.float32] | np.dtype[np.float64]:
         """The narrowest float type in which the node is exact, from its bounds alone."""
-        bounds = [self.graph.bounds[name].partial for name in (*node.inputs, node.output)]
-        bounds += [self.graph.formats[node.output].high]
+        bounds = [self._run.bounds[name].partial for name in (*node.inputs, node.output)]
+        bounds += [self._run.formats[node.output].high]
         small = max(bounds) <= 1 << 24
-        if isinstance(node.op, Cast) and abs(node.op.shift) > MAX_SHIFT:
+        if isinstance(node.op, Cast) and abs(node.op.shift) > LARGEST_SHIFT:
             small = False
         return np.dtype(np.float32) if small else np.dtype(np.float64)
 
     def _block_size(self) -> int:
         """Samples a block, so that the largest node's data fit the cache."""
         most = 1
-        for node in self.graph.nodes:
-            size = math.prod(self.graph.shapes[node.output])
+        for node in self._run.nodes:
+            size = math.prod(self._run.shapes[node.output])
             if isinstance(node.op, Conv):
-                weight = self.graph.shapes[node.inputs[1]]
+                weight = self._run.shapes[node.inputs[1]]
                 size += size // weight[-1] * math.prod(weight[:-1])
             size += sum(
-                math.prod(self.graph.shapes[name])
+                math.prod(self._run.shapes[name])
                 for name in node.inputs
-                if name not in self.graph.constants
+                if name not in self._run.constants
             )
             most = max(most, size * self._dtype(node).itemsize)
         return max(1, CACHE // most)
