@@ -7,7 +7,8 @@ small networks cost one run of the compiler.
 from __future__ import annotations
 
 import math
-import subprocess
+import re
+import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from ..frontend.errors import ToolchainError
 from ..frontend.graph import Node
 from ..frontend.ops import Array, Flatten
 from ..quantize.fixed import FixedGraph, FixedOp
-from .toolchain import Headers, compile_cpp
+from .toolchain import Headers, compile_cpp, run_program
 
 GUARDS = ("NN_TOP_H", "NN_LAYERS_H", "NN_WEIGHTS_H")
 
@@ -71,9 +72,7 @@ class Binary:
         self.path = path
         self.count = count
 
-    def run(
-        self, graph: FixedGraph, raw: Array, index: int = 0, timeout: float | None = None
-    ) -> dict[str, Array]:
+    def run(self, graph: FixedGraph, raw: Array, index: int = 0) -> dict[str, Array]:
         """Run one project on raw inputs (channels last, batch first).
 
         Returns:
@@ -81,31 +80,45 @@ class Binary:
             output.
 
         Raises:
-            ToolchainError: the program fails, reads an empty stream, or leaves data in one.
+            ToolchainError: the program fails, does not end, reads an empty stream, leaves data in
+                one, or gives another number of values than the network has.
         """
         with tempfile.TemporaryDirectory(prefix="lutra-csim-") as folder:
             here = Path(folder)
             flat = raw.reshape(len(raw), -1).astype(np.int64)
             (here / "in.dat").write_text("\n".join(map(str, flat.ravel().tolist())) + "\n")
             command = [str(self.path), str(index), "in.dat", "out.dat", "trace.bin"]
-            done = subprocess.run(
-                command, cwd=here, capture_output=True, text=True, timeout=timeout, check=False
-            )
+            done = run_program(command, here)
             if done.returncode or "WARNING" in done.stdout + done.stderr:
+                said = (done.stderr + done.stdout).strip()
                 raise ToolchainError(
-                    "the C simulation failed",
-                    found=(done.stderr + done.stdout).strip() or f"status {done.returncode}",
+                    f"the C simulation failed ({_ending(done.returncode)})", found=said or None
                 )
-            output = np.array((here / "out.dat").read_text().split(), np.int64)
-            trace = np.fromfile(here / "trace.bin", np.int64)
-        return _named(graph, trace.reshape(len(raw), -1), output.reshape(len(raw), -1))
+            try:
+                output = np.array((here / "out.dat").read_text().split(), np.int64)
+                trace = np.fromfile(here / "trace.bin", np.int64)
+                return _named(graph, trace.reshape(len(raw), -1), output.reshape(len(raw), -1))
+            except (OSError, ValueError, OverflowError) as error:
+                raise ToolchainError(
+                    "the C simulation did not give the values of the network",
+                    found=getattr(error, "strerror", None) or error,
+                    remedy="If the test bench was edited, generate the project again",
+                ) from None
 
     def passes(self, bench_folder: Path) -> bool:
         """Whether the project's own test bench, run as delivered, finds its golden vectors."""
-        done = subprocess.run(
-            [str(self.path), "0"], cwd=bench_folder, capture_output=True, text=True, check=False
-        )
+        done = run_program([str(self.path), "0"], bench_folder)
         return done.returncode == 0 and "WARNING" not in done.stdout + done.stderr
+
+
+def _ending(status: int) -> str:
+    """How a program ended, in words."""
+    if status >= 0:
+        return f"status {status}"
+    try:
+        return f"stopped by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"stopped by signal {-status}"
 
 
 def _traced(graph: FixedGraph) -> list[Node[FixedOp]]:
@@ -146,14 +159,27 @@ def compiled(
             (here / f"project_{i}").symlink_to(project.resolve())
         main.write_text(_main(len(projects)))
         binary = here / "csim"
-        compile_cpp(
-            [main],
-            binary,
-            headers=headers,
-            flags=[*flags, "-DLUTRA_TRACE", "-DAP_INT_MAX_W=4096", "-Iproject_0/src"],
-            cwd=here,
-        )
+        try:
+            compile_cpp(
+                [main],
+                binary,
+                headers=headers,
+                flags=[*flags, "-DLUTRA_TRACE", "-DAP_INT_MAX_W=4096", "-Iproject_0/src"],
+                cwd=here,
+            )
+        except ToolchainError as error:
+            raise _in_project(error, projects) from None
         yield Binary(binary, len(projects))
+
+
+def _in_project(error: ToolchainError, projects: Sequence[Path]) -> ToolchainError:
+    """A compiler's error, with the project's place in it instead of a temporary one's."""
+    if error.found is None:
+        return error
+    found = re.sub(r"\S*\bproject_(\d+)/", lambda m: f"{projects[int(m[1])]}/", str(error.found))
+    place = re.match(r"(.+?):(\d+:.*)", found)
+    error.file, error.found = (place[1], f"line {place[2]}") if place else (None, found)
+    return error
 
 
 def _main(count: int) -> str:

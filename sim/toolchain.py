@@ -16,6 +16,9 @@ from ..frontend.errors import ToolchainError
 
 STANDARD = "-std=c++14"
 
+TIME_LIMIT = 3600.0
+"""Seconds after which a compiler or a C simulation is given up."""
+
 
 @dataclass(frozen=True)
 class Headers:
@@ -104,6 +107,37 @@ def include_flags(headers: Headers) -> Iterator[list[str]]:
         yield flags
 
 
+def run_program(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program in ``cwd``, where it also leaves its temporary files, and keep what it prints.
+
+    Raises:
+        ToolchainError: it cannot be started, or runs for longer than an hour.
+    """
+    try:
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env=os.environ | {"TMPDIR": str(cwd), "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=TIME_LIMIT,
+        )
+    except subprocess.TimeoutExpired:
+        raise ToolchainError(
+            "the program does not end and was stopped",
+            file=command[0],
+            found=f"no result after {TIME_LIMIT:g} s",
+            remedy="If the project was edited, look for an endless loop; or give fewer samples",
+        ) from None
+    except OSError as error:
+        raise ToolchainError(
+            f"the program cannot be started: {error.strerror or error}", file=command[0]
+        ) from None
+
+
 def compile_cpp(
     sources: list[Path], output: Path, *, headers: Headers, flags: list[str], cwd: Path
 ) -> None:
@@ -114,9 +148,7 @@ def compile_cpp(
     """
     with include_flags(headers) as include:
         command = [find_compiler(), STANDARD, *flags, *include, *map(str, sources)]
-        done = subprocess.run(
-            [*command, "-o", str(output)], cwd=cwd, capture_output=True, text=True, check=False
-        )
+        done = run_program([*command, "-o", str(output)], cwd)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "error" in line]
         raise ToolchainError(

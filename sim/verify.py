@@ -80,7 +80,7 @@ def verify_project(
         ToolchainError: compiler or headers are missing, or the C++ fails.
     """
     folder = Path(project)
-    model = _model(folder)
+    model = project_model(folder)
     headers = find_headers(ap_include)
     if x is None:
         raw = _test_vectors(folder, model)
@@ -106,7 +106,12 @@ def verify_project(
     return result
 
 
-def _model(folder: Path) -> FixedModel:
+def project_model(folder: Path) -> FixedModel:
+    """The network that a project was generated from.
+
+    Raises:
+        ModelError: the folder is no project, or its model is damaged.
+    """
     for name in ("manifest.json", "src/nn_top.cpp", "tb/nn_tb.cpp", MODEL_FILE):
         if not (folder / name).is_file():
             raise ModelError(
@@ -152,6 +157,7 @@ def _compare(
     block = max(1, TRACE_VALUES // max(size, 1))
     total = Comparison(0, 0, None)
     worst = 0.0
+    progress(0, len(raw))
     for start in range(0, len(raw), block):
         part = raw[start : start + block]
         ours = simulator.trace_raw(part)
