@@ -120,9 +120,9 @@ class Bar:
 
 def describe(result: EpochResult) -> str:
     """An epoch's results on one line."""
-    text = f"loss {result.loss:.4f}  validation loss {result.validation_loss:.4f}"
+    text = f"loss {result.loss:.4f}, validation loss {result.validation_loss:.4f}"
     if result.validation_accuracy is not None:
-        text += f"  validation accuracy {result.validation_accuracy:.2%}"
+        text += f", accuracy {result.validation_accuracy:.2%}"
     return text
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from . import show, workflow
+from .console import say
 from .frontend.errors import OutputError
 from .frontend.onnx_export import save
 from .frontend.recipe import load_recipe
@@ -37,15 +38,13 @@ def run_demo(output: Path, recipe_name: str, ap_include: str | None, console: Co
     _prepare(output)
 
     console.rule("1  train", align="left")
-    console.print(f"{recipe.name}: {recipe.description}", markup=False)
+    say(console, f"{recipe.name}: {recipe.description}")
     with tempfile.TemporaryDirectory(prefix="lutra-demo-") as folder:
         trained = recipe.run(checkpoint=Path(folder) / "checkpoint.npz", console=console)
     workflow.write_data(output, trained)
     if trained.test_accuracy is not None:
-        console.print(
-            f"accuracy on {len(trained.data.test)} test images, in float: "
-            f"{trained.test_accuracy:.2%}"
-        )
+        count = len(trained.data.test)
+        say(console, f"accuracy on {count} test images, in float: {trained.test_accuracy:.2%}")
 
     console.rule("2  export to ONNX", align="left")
     save(trained.graph, output / "model.onnx")
@@ -54,12 +53,12 @@ def run_demo(output: Path, recipe_name: str, ap_include: str | None, console: Co
 
     console.rule("3  quantise to 8 bits", align="left")
     calibration = workflow.read_samples(output / "calibration.npz", graph)
-    model = workflow.quantise(graph, Settings(), calibration)
+    model = workflow.quantise(graph, Settings(), calibration.x)
     save_fixed(model, output / "fixed.onnx")
     console.print(show.format_table(show.formats(model)))
 
-    tests = workflow.read_samples(output / "test.npz", graph)
-    status = workflow.finish_project(
+    tests = workflow.read_samples(output / "test.npz", graph, labels=True)
+    verification, _ = workflow.finish_project(
         model,
         output / "project",
         Options(),
@@ -70,7 +69,7 @@ def run_demo(output: Path, recipe_name: str, ap_include: str | None, console: Co
         first_step=4,
     )
     console.rule(align="left")
-    console.print(f"{time.monotonic() - started:.0f} s in all; everything is in {output}:")
+    say(console, f"{time.monotonic() - started:.0f} s in all; everything is in {output}:")
     for name, what in (
         ("model.onnx", "the trained network"),
         ("fixed.onnx", "the same in fixed point"),
@@ -78,8 +77,8 @@ def run_demo(output: Path, recipe_name: str, ap_include: str | None, console: Co
         ("project/report.html", "accuracy and formats, with pictures"),
         ("calibration.npz, test.npz", "the data, to try the other commands on"),
     ):
-        console.print(f"  {name:<26}{what}", markup=False)
-    return status
+        say(console, f"  {name:<26}{what}")
+    return 0 if verification.passed else 1
 
 
 def _prepare(output: Path) -> None:

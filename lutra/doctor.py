@@ -9,10 +9,12 @@ import subprocess
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
+from .console import say
 from .frontend.errors import ToolchainError
+from .show import new_table
 from .sim.toolchain import find_compiler, find_headers
 
 
@@ -49,11 +51,13 @@ def diagnose(ap_include: str | None = None) -> list[Part]:
                 ("numpy", "all arithmetic"),
                 ("onnx", "model files"),
                 ("jinja2", "generated projects"),
+                ("click", "the command line"),
+                ("rich", "tables and progress"),
             )
         ),
-        Part("g++", _compiler(), "verify: C simulation", "apt install g++, or set CXX"),
-        Part("ap_fixed headers", _headers(ap_include), "verify: C simulation", _extra("csim")),
-        Part("make", _tool("make"), "make csim in a project", "apt install make"),
+        _compiler(),
+        _headers(ap_include),
+        Part("make", shutil.which("make"), "make csim in a project", "apt install make"),
     ]
     for name, adds, extra in (
         ("scikit-learn", "demo and the digits recipes", "examples"),
@@ -64,22 +68,31 @@ def diagnose(ap_include: str | None = None) -> list[Part]:
         parts.append(Part(name, _package(name), adds, _extra(extra)))
     tool = next((t for t in ("vitis-run", "vitis_hls") if shutil.which(t)), None)
     parts.append(
-        Part("Vitis HLS", tool and shutil.which(tool), "synthesis of a project", "from AMD")
+        Part(
+            "Vitis HLS",
+            tool and shutil.which(tool),
+            "synthesis: make hls in a project",
+            "install Vitis from AMD and source its settings64.sh",
+        )
     )
     return parts
 
 
-def diagnosis_table(parts: list[Part]) -> Table:
-    """The table of ``lutra doctor``."""
-    table = Table(title="what Lutra finds on this machine", title_justify="left")
-    table.add_column("part", no_wrap=True)
-    table.add_column("found", overflow="fold")
-    table.add_column("for")
-    table.add_column("if missing")
+def print_diagnosis(parts: list[Part], console: Console) -> None:
+    """The table of ``lutra doctor``, and how to get what is missing."""
+    table = new_table("What Lutra finds on this machine")
+    table.add_column("Part", no_wrap=True)
+    table.add_column("Found", overflow="fold")
+    table.add_column("For")
     for part in parts:
         found = Text(part.found) if part.found else Text("missing", style="bold yellow")
-        table.add_row(part.name, found, part.adds, "" if part.found else Text(part.remedy))
-    return table
+        table.add_row(part.name, found, part.adds)
+    console.print(table)
+    missing = [part for part in parts if not part.found]
+    if not missing:
+        say(console, "Nothing is missing.")
+    for part in missing:
+        say(console, f"{part.name} is missing: {part.remedy}")
 
 
 def _extra(name: str) -> str:
@@ -93,23 +106,23 @@ def _package(name: str) -> str | None:
         return None
 
 
-def _tool(name: str) -> str | None:
-    return shutil.which(name)
-
-
-def _compiler() -> str | None:
+def _compiler() -> Part:
+    name, adds = "g++", "verify, build: C simulation"
     try:
         path = find_compiler()
-    except ToolchainError:
-        return None
-    done = subprocess.run([path, "-dumpversion"], capture_output=True, text=True, check=False)
-    return f"{path} {done.stdout.strip()}"
+        done = subprocess.run([path, "-dumpversion"], capture_output=True, text=True, check=False)
+    except (ToolchainError, OSError) as error:
+        return Part(name, None, adds, str(error))
+    if done.returncode:
+        return Part(name, None, adds, f"{path} does not run; set CXX to a compiler that does")
+    return Part(name, f"{path} {done.stdout.strip()}", adds, "")
 
 
-def _headers(ap_include: str | None) -> str | None:
+def _headers(ap_include: str | None) -> Part:
+    name, adds = "ap_fixed headers", "verify, build: C simulation"
     try:
         headers = find_headers(ap_include)
-    except ToolchainError:
-        return None
+    except ToolchainError as error:
+        return Part(name, None, adds, str(error))
     stream = "" if headers.has_stream else " (with our hls_stream.h)"
-    return f"{headers.source}{stream}"
+    return Part(name, f"{headers.source}{stream}", adds, "")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .console import say
 from .frontend.errors import clip
-from .frontend.graph import Graph, Node
+from .frontend.graph import Graph, Node, Port
 from .frontend.ops import Conv, Dense, Op
 from .quantize.calibrate import points
 from .quantize.cast import Cast
@@ -17,12 +20,20 @@ from .quantize.fixed_onnx import FixedModel
 from .quantize.lut import Lut
 from .sim.verify import Verification
 
-NAME_WIDTH = 28
+NAME_WIDTH = 22
+"""Columns of a name; with it, every table fits 80."""
 
 
 def shown_name(name: str) -> Text:
     """A name from a model file, safe to print: one line, no markup, no control characters."""
     return Text(clip(name, NAME_WIDTH))
+
+
+def new_table(title: str) -> Table:
+    """An empty table in the style of all that Lutra prints."""
+    return Table(
+        title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
+    )
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
@@ -68,12 +79,12 @@ def multiply_adds(graph: Graph, node: Node[Op]) -> int:
 
 def layer_table(graph: Graph, rows: list[dict[str, Any]]) -> Table:
     """The table of ``lutra inspect``."""
-    table = Table(title=Text(f"{clip(graph.name, 60)}"), title_justify="left")
-    table.add_column("layer", no_wrap=True)
-    table.add_column("op", no_wrap=True)
-    table.add_column("output")
-    table.add_column("parameters", justify="right")
-    table.add_column("multiply-adds", justify="right")
+    table = new_table(clip(graph.name, 60))
+    table.add_column("Layer", no_wrap=True)
+    table.add_column("Op", no_wrap=True)
+    table.add_column("Output")
+    table.add_column("Parameters", justify="right")
+    table.add_column("Multiply-adds", justify="right")
     for port in graph.inputs:
         table.add_row(shown_name(port.name), "input", shape_text(port.shape), "", "")
     for row in rows:
@@ -93,6 +104,23 @@ def layer_table(graph: Graph, rows: list[dict[str, Any]]) -> Table:
         f"{sum(row['multiply_adds'] for row in rows):,}",
     )
     return table
+
+
+def network_json(graph: Graph) -> dict[str, Any]:
+    """What ``lutra inspect`` shows, as JSON holds it."""
+    rows = layers(graph)
+    return {
+        "name": graph.name,
+        "inputs": [_port_json(port) for port in graph.inputs],
+        "outputs": [_port_json(port) for port in graph.outputs],
+        "layers": rows,
+        "parameters": sum(row["parameters"] for row in rows),
+        "multiply_adds": sum(row["multiply_adds"] for row in rows),
+    }
+
+
+def _port_json(port: Port) -> dict[str, Any]:
+    return {"name": port.name, "shape": list(port.outer_shape)}
 
 
 def _count(number: int) -> str:
@@ -137,9 +165,10 @@ def _row(
 
 def format_table(rows: list[dict[str, Any]]) -> Table:
     """The table of ``lutra quantize``."""
-    table = Table(title="fixed-point formats", title_justify="left")
-    for column in ("layer", "weights", "exact result", "output", "by"):
+    table = new_table("Formats")
+    for column in ("Layer", "Weights", "Exact result", "Output"):
         table.add_column(column, no_wrap=True)
+    table.add_column("By")
     for row in rows:
         table.add_row(
             shown_name(row["layer"]),
@@ -151,26 +180,16 @@ def format_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def verification_text(result: Verification) -> list[Text]:
-    """How a verification ended, in lines for people."""
+def print_verification(result: Verification, console: Console) -> None:
+    """How a verification ended, for people."""
     steps = result.worst_error / result.output_step
-    lines = [
-        Text(
-            f"{result.frames:,} frames, {result.values:,} raw values, every intermediate included: "
-            f"{result.mismatches:,} mismatches"
-        ),
-        Text(
-            f"worst output error against float: {result.worst_error:.4g} ({steps:.2f} output steps)"
-        ),
-        Text(f"the project's own test bench: {'pass' if result.golden else 'FAIL'}"),
-    ]
+    say(console, f"{result.frames:,} frames, {result.values:,} raw values, every intermediate too")
+    say(console, f"mismatches: {result.mismatches:,}")
     if result.first is not None:
-        lines.append(Text(f"first mismatch: {clip(str(result.first), 300)}", style="bold red"))
-    passed = "bit for bit equal" if result.passed else "NOT equal"
-    lines.append(
-        Text(
-            f"simulator and C simulation are {passed}",
-            style="bold green" if result.passed else "bold red",
-        )
-    )
-    return lines
+        say(console, f"first mismatch: {clip(str(result.first), 300)}", "bold red")
+    say(console, f"the project's own test bench: {'pass' if result.golden else 'FAIL'}")
+    say(console, f"worst output error against float: {result.worst_error:.4g} ({steps:.2f} steps)")
+    if result.passed:
+        say(console, "simulator and C simulation are equal, bit for bit", "bold green")
+    else:
+        say(console, "simulator and C simulation are NOT equal", "bold red")

@@ -7,24 +7,25 @@ import importlib.util
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from . import show
+from .console import counting, say
+from .frontend.data import require
 from .frontend.datafile import load_samples
 from .frontend.errors import LutraError, ModelError, OutputError
 from .frontend.graph import Graph
+from .frontend.names import Names
 from .frontend.onnx_export import save
 from .frontend.onnx_import import load
 from .frontend.ops import Array, Shape
 from .frontend.recipe import Trained, load_recipe
-from .frontend.storage import check_file, write_file, write_folder
+from .frontend.storage import check_distinct, check_file, write_file, write_folder
 from .hls_templates.project import Options, project_files
 from .quantize.calibrate import calibrate, check_data
 from .quantize.fixed_onnx import FixedModel, load_fixed, to_fixed_onnx
@@ -33,8 +34,13 @@ from .quantize.precision import Settings
 from .sim.report import Report, accuracy_report
 from .sim.report_html import html_page
 from .sim.report_text import render_terminal
+from .sim.scores import score_tally
 from .sim.simulator import Simulator
-from .sim.verify import MODEL_FILE, verify_project
+from .sim.toolchain import find_compiler, find_headers
+from .sim.verify import MODEL_FILE, Verification, verify_project
+
+VERIFYING = ("compiling the C++", "C simulation")
+"""What a verification does, in order."""
 
 GOLDEN_FRAMES = 16
 """Frames of golden vectors that a project carries unless the user says otherwise."""
@@ -53,22 +59,25 @@ class Samples:
     y: Array | None
 
 
-def read_samples(path: str | Path, graph: Graph) -> Samples:
-    """Samples and labels from a file, checked against the network's input.
+def read_samples(path: str | Path, graph: Graph, *, labels: bool = False) -> Samples:
+    """Samples, and labels if wanted, from a file, checked against the network.
 
     Raises:
         LutraError: the file cannot be read or does not fit; it is named.
     """
     x, y = load_samples(path)
     try:
-        return Samples(check_data(graph, x), y)
+        x = check_data(graph, x)
+        if labels and y is not None:
+            score_tally(graph, y, len(x))
     except LutraError as error:
         raise error.in_file(str(path)) from None
+    return Samples(x, y if labels else None)
 
 
-def quantise(graph: Graph, settings: Settings, data: Samples) -> FixedModel:
-    """Choose formats from the data and lower the network."""
-    return FixedModel(graph, lower(graph, calibrate(graph, settings, data.x)))
+def quantise(graph: Graph, settings: Settings, x: Array) -> FixedModel:
+    """Choose formats from samples and lower the network."""
+    return FixedModel(graph, lower(graph, calibrate(graph, settings, x)))
 
 
 def load_network(path: str | Path) -> Graph:
@@ -140,9 +149,12 @@ def train_recipe(
     Raises:
         LutraError: there is no such recipe, it fails, or something cannot be written.
     """
-    recipe = load_recipe(name)
-    check_file(output)
     checkpoint = output.with_name(f"{output.name}.checkpoint.npz")
+    check_distinct([output, checkpoint], [name])
+    check_file(output)
+    recipe = load_recipe(name)
+    if data_out is not None:
+        make_folder(data_out)
     trained = recipe.run(
         epochs=epochs, seed=seed, checkpoint=checkpoint, resume=resume, console=console
     )
@@ -152,23 +164,36 @@ def train_recipe(
     return trained
 
 
-def write_data(folder: Path, trained: Trained) -> None:
-    """Write ``calibration.npz`` (training samples) and ``test.npz`` (x and y)."""
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there, that files can be written to."""
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise OutputError("cannot be made", file=str(folder), found=error.strerror) from None
+        raise OutputError(
+            f"cannot be made: {error.strerror or error}",
+            file=str(folder),
+            expected="a folder, or a name in a folder that exists",
+        ) from None
+    check_file(folder / "test.npz")
+
+
+def write_data(folder: Path, trained: Trained) -> None:
+    """Write ``calibration.npz`` (training samples) and ``test.npz`` (x and y)."""
+    make_folder(folder)
     for name, data in (("calibration.npz", trained.data.train), ("test.npz", trained.data.test)):
         write_arrays(folder / name, {"x": data.x, "y": data.y})
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write a ``.npz`` file whole.  Names may be any text, unlike with :func:`numpy.savez`."""
+    """Write a ``.npz`` file whole.  Names may be any text, unlike with :func:`numpy.savez`, but a
+    zip archive ends them at a zero byte, which is written in words."""
     stream = io.BytesIO()
+    names = Names()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, value in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, value, allow_pickle=False)
+            member = names.new(name.replace("\0", "\\0"))
+            with archive.open(f"{member}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, value, allow_pickle=False)
     write_file(path, stream.getvalue())
 
 
@@ -233,13 +258,20 @@ def require_same(graph: Graph, fixed: FixedModel, model_file: Path, fixed_file: 
         )
 
 
-def publish(report: Report, output: Path | None, console: Console) -> None:
+def check_page(output: Path) -> None:
+    """Raise now, rather than after long work, if a page with pictures cannot be written."""
+    require("matplotlib", extra="report")
+    check_file(output)
+
+
+def publish(report: Report, output: Path | None, console: Console, *, tables: bool = True) -> None:
     """Print a report, and write its page if asked to."""
     page = html_page(report) if output is not None else None
-    render_terminal(report, console)
+    if tables:
+        render_terminal(report, console)
     if output is not None and page is not None:
         write_file(output, page)
-        console.print(f"wrote {output}", markup=False)
+        say(console, f"wrote {output}")
 
 
 def finish_project(
@@ -252,36 +284,25 @@ def finish_project(
     ap_include: str | None,
     console: Console,
     first_step: int = 1,
-) -> int:
+) -> tuple[Verification, Report]:
     """Generate a project, verify it on all of ``tests``, and report beside it.
 
-    Returns:
-        The exit status: 1 if the verification found a mismatch.
+    Raises:
+        LutraError: something is missing, found out before anything is written, or fails.
     """
+    find_compiler()
+    find_headers(ap_include)
     console.rule(f"{first_step}  generate the Vitis HLS project", align="left")
     write_project(model, output, options, tests.x, force=force)
-    console.print(f"wrote {output}", markup=False)
+    say(console, f"wrote {output}")
     console.rule(f"{first_step + 1}  verify: C simulation against the simulator", align="left")
-    with counting(console, "C simulation") as progress:
+    with counting(console, *VERIFYING) as progress:
         result = verify_project(output, x=tests.x, ap_include=ap_include, progress=progress)
-    for line in show.verification_text(result):
-        console.print(line)
+    show.print_verification(result, console)
     console.rule(f"{first_step + 2}  report: fixed point against float", align="left")
     report = accuracy_report(model.source, model.fixed, tests.x, tests.y)
     pictures = importlib.util.find_spec("matplotlib") is not None
     publish(report, output / "report.html" if pictures else None, console)
     if not pictures:
-        console.print("no page with pictures: pip install 'lutra[report]' adds it", markup=False)
-    return 0 if result.passed else 1
-
-
-@contextmanager
-def counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, nothing in a log."""
-    if not console.is_terminal:
-        yield lambda done, total: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        say(console, "no page with pictures: pip install 'lutra[report]' adds it")
+    return result, report

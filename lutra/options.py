@@ -1,0 +1,94 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .hls_templates.folding import Folding, load_folding
+from .hls_templates.project import DEFAULT_CLOCK, DEFAULT_PART, Options
+from .quantize.precision import Settings, load_settings
+
+Command = Callable[..., Any]
+
+PATH = click.Path(path_type=Path)
+"""A path; whether it is what it should be is checked where it is used, with a better message."""
+
+
+def file_option(*names: str, metavar: str, help: str, required: bool = False) -> Callable[..., Any]:
+    """An option that is a path."""
+    return click.option(*names, type=PATH, metavar=metavar, help=help, required=required)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+force_option = click.option(
+    "--force", is_flag=True, help="Replace a project of Lutra's that stands at PROJECT."
+)
+project_option = file_option(
+    "-o", "--output", metavar="PROJECT", help="Folder of the project.", required=True
+)
+ap_option = click.option(
+    "--ap-include",
+    metavar="FOLDER",
+    help="Folder of AMD's ap_fixed.h and ap_int.h; found by itself if left out.",
+)
+
+
+def precision_options(function: Command) -> Command:
+    """``--bits`` and ``--config``, handed on as one ``settings``."""
+
+    @click.option(
+        "--bits",
+        type=click.IntRange(1, 32),
+        metavar="N",
+        help="Bits of all activations and weights, 1 to 32.  [default: 8]",
+    )
+    @file_option(
+        "--config",
+        metavar="TOML",
+        help="Precision file: bits, formats and modes, also for single layers.",
+    )
+    @functools.wraps(function)
+    def wrapper(bits: int | None, config: Path | None, **rest: Any) -> Any:
+        if bits is not None and config is not None:
+            raise click.UsageError("--bits and --config exclude each other; put bits in the file")
+        if config is not None:
+            settings = load_settings(config)
+        else:
+            settings = Settings() if bits is None else Settings.uniform(bits)
+        return function(settings=settings, **rest)
+
+    decorated: Command = wrapper
+    return decorated
+
+
+def design_options(function: Command) -> Command:
+    """``--part``, ``--clock`` and ``--fold``, handed on as one ``options``."""
+
+    @click.option(
+        "--part", default=DEFAULT_PART, show_default=True, metavar="NAME", help="The FPGA."
+    )
+    @click.option(
+        "--clock",
+        type=float,
+        default=DEFAULT_CLOCK,
+        show_default=True,
+        metavar="NS",
+        help="Clock period in nanoseconds.",
+    )
+    @file_option(
+        "--fold",
+        metavar="TOML",
+        help="Folding file: pe and simd of single layers; the others have one multiplier.",
+    )
+    @functools.wraps(function)
+    def wrapper(part: str, clock: float, fold: Path | None, **rest: Any) -> Any:
+        folding = load_folding(fold) if fold else Folding()
+        return function(options=Options(part, clock, folding), **rest)
+
+    decorated: Command = wrapper
+    return decorated
