@@ -42,6 +42,7 @@ from .exact import BelowMax
 from .fixed import FixedGraph
 from .formats import Format, Overflow, Rounding
 from .lut import Function, Lut
+from .structure import check_nodes, check_ports
 
 FLOAT_OPS: Mapping[str, type] = {
     op.__name__: op
@@ -98,13 +99,18 @@ def decode_graph(data: Json, constants: Mapping[str, Array]) -> Graph:
     missing = [name for name in names if name not in constants]
     if missing:
         raise ModelError("a weight is missing", found=missing[0])
-    return Graph(
+    weights = {name: constants[name] for name in names}
+    nodes = tuple(_read_node(node, FLOAT_OPS) for node in _list(_get(data, "nodes")))
+    check_nodes(nodes, weights)
+    graph = Graph(
         _text(_get(data, "name")),
         tuple(_read_port(port) for port in _list(_get(data, "inputs"))),
         tuple(_read_port(port) for port in _list(_get(data, "outputs"))),
-        tuple(_read_node(node, FLOAT_OPS) for node in _list(_get(data, "nodes"))),
-        {name: constants[name] for name in names},
+        nodes,
+        weights,
     )
+    check_ports(graph.inputs, graph.outputs, weights, graph.shapes)
+    return graph
 
 
 def encode_fixed(graph: FixedGraph) -> Json:
@@ -228,6 +234,8 @@ def _mapping(data: Json) -> dict[str, Json]:
 def _text(data: Json) -> str:
     if not isinstance(data, str):
         raise _damaged(type(data).__name__, "a text")
+    if not data.isascii() and any("\ud800" <= c <= "\udfff" for c in data):
+        raise _damaged(ascii(data[:80]), "text of whole characters")
     return data
 
 
@@ -243,7 +251,7 @@ def _shape(data: Json) -> Shape:
 
 def _read_port(data: Json) -> Port:
     port = Port(_text(_get(data, "name")), _shape(_get(data, "shape")), _shape(_get(data, "axes")))
-    if sorted(port.axes) != list(range(len(port.shape))) or min(port.shape, default=1) < 1:
+    if sorted(port.axes) != list(range(len(port.shape))) or min(port.shape, default=0) < 1:
         raise _damaged(f"shape {port.shape}, axes {port.axes}", "positive sizes, each axis once")
     if math.prod(port.shape) > MAX_ELEMENTS:
         raise _damaged(port.shape, f"at most {MAX_ELEMENTS} elements")
@@ -268,7 +276,10 @@ def _read_window(data: Json) -> Window:
     for pair in _list(_get(data, "pad")):
         before, after = _shape(pair) if len(_list(pair)) == 2 else (-1, -1)
         pads.append((before, after))
-    return Window(_shape(_get(data, "kernel")), _shape(_get(data, "stride")), tuple(pads))
+    window = Window(_shape(_get(data, "kernel")), _shape(_get(data, "stride")), tuple(pads))
+    if not len(window.kernel) == len(window.stride) == len(window.pad) > 0:
+        raise _damaged(window, "kernel, stride and padding with the same axes")
+    return window
 
 
 _READERS: Mapping[str, Callable[[Json], Any]] = {

@@ -17,6 +17,7 @@ from .cast import Cast, fit, round_to_integer
 from .exact import ExactOp, Operand, Result, result
 from .formats import Format, Overflow
 from .lut import Lut
+from .structure import check_nodes, check_ports
 
 FixedOp = ExactOp | Cast | Lut
 """Ops of a fixed graph: exact ones, and the two that lose something."""
@@ -50,11 +51,19 @@ class FixedGraph:
     bounds: Mapping[str, Result] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_nodes(self.nodes, self.constants)
         shapes = infer_shapes(self.inputs, self.nodes, self.constants)
+        check_ports(self.inputs, self.outputs, self.constants, shapes)
         object.__setattr__(self, "shapes", shapes)
         missing = sorted(set(shapes) - set(self.formats))
         if missing or any(port.name not in self.entry for port in self.inputs):
             raise ModelError("a value has no format", found=missing or "an input without a Cast")
+        for port in self.inputs:
+            if self.entry[port.name].format != self.formats[port.name]:
+                raise FormatError(f"the Cast of '{port.name}' does not fit its format")
+        homeless = [node.name for node in self.nodes if node.name not in self.layers]
+        if homeless:
+            raise ModelError("a node belongs to no layer", node=homeless[0])
         object.__setattr__(self, "bounds", self._verify())
 
     def operand(self, name: str, bounds: Mapping[str, Result]) -> Operand:

@@ -28,6 +28,7 @@ from .cast import Cast
 from .codec import decode_fixed, decode_graph, encode_fixed, encode_graph
 from .fixed import FixedGraph
 from .formats import Format, Rounding
+from .structure import check_pair
 
 GRAPH_KEY = "lutra.fixed_graph"
 DIGEST_KEY = "lutra.body_sha256"
@@ -54,6 +55,9 @@ class FixedModel:
 
     source: Graph
     fixed: FixedGraph
+
+    def __post_init__(self) -> None:
+        check_pair(self.source, [*self.fixed.inputs, *self.fixed.outputs], self.fixed.layers)
 
 
 def to_fixed_onnx(model: FixedModel) -> ModelProto:
