@@ -6,6 +6,7 @@ import io
 import itertools
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from rich.console import Console
@@ -52,7 +53,14 @@ def test_times_are_measured_in_turns() -> None:
     assert slow > quick
     changes = sum(a != b for a, b in itertools.pairwise(order))
     assert changes >= 5
-    assert once(lambda: None, repetitions=3) < slow
+
+
+def test_time_on_its_own_is_processor_time_with_that_of_children() -> None:
+    def work() -> None:
+        subprocess.run([sys.executable, "-c", "sum(range(3_000_000))"], check=True)
+
+    assert once(work, repetitions=3) > 0.01
+    assert once(lambda: time.sleep(0.2), repetitions=3) < 0.1
 
 
 def test_unknown_modules_are_refused() -> None:
