@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..frontend.errors import LutraError, ModelError
+from ..frontend.errors import LutraError, ModelError, clip
 
 
 class FoldingError(LutraError):
@@ -32,9 +32,11 @@ class Fold:
 
 @dataclass(frozen=True)
 class Folding:
-    """Parallelism by layer; a layer that is not named is fully folded."""
+    """Parallelism by layer; a layer that is not named is fully folded.  ``file`` is where it was
+    read, for messages."""
 
     layers: Mapping[str, Fold] = field(default_factory=dict)
+    file: str | None = field(default=None, compare=False)
 
     def fold(self, layer: str) -> Fold:
         return self.layers.get(layer, Fold())
@@ -46,7 +48,8 @@ class Folding:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 raise ModelError(
-                    f"the model has no layer '{name}'",
+                    f"the model has no layer '{clip(name)}'",
+                    file=self.file,
                     expected=f"one of {', '.join(known)}",
                     remedy=f"Did you mean '{near[0]}'?" if near else None,
                 )
@@ -60,8 +63,9 @@ def load_folding(path: Path) -> Folding:
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ModelError(f"cannot be read as TOML: {error}", file=str(path)) from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"cannot be read as TOML: {reason}", file=str(path)) from None
     layers = data.pop("layers", {})
     if data or not isinstance(layers, dict):
         raise ModelError(
@@ -74,13 +78,13 @@ def load_folding(path: Path) -> Folding:
         fits = isinstance(table, dict) and set(table) <= {"pe", "simd"}
         if not fits or not all(type(v) is int and v >= 1 for v in table.values()):
             raise ModelError(
-                f"the folding of '{name}' is not right",
+                f"the folding of '{clip(name)}' is not right",
                 file=str(path),
                 found=table,
                 expected="pe and simd, whole numbers from 1",
             )
         folds[name] = Fold(**table)
-    return Folding(folds)
+    return Folding(folds, str(path))
 
 
 def divide(layer: str, what: str, lanes: int, size: int) -> int:

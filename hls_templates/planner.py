@@ -47,7 +47,11 @@ def plan(graph: FixedGraph, folding: Folding) -> Plan:
             "only networks with one input and one output can be generated",
             found=f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs",
         )
-    return _Planner(graph, folding).run()
+    try:
+        return _Planner(graph, folding).run()
+    except FoldingError as error:
+        error.file = error.file or folding.file
+        raise
 
 
 class _Planner:

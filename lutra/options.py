@@ -15,7 +15,7 @@ from .quantize.precision import Settings, load_settings
 
 Command = Callable[..., Any]
 
-PATH = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path, readable=False)
 """A path; whether it is what it should be is checked where it is used, with a better message."""
 
 

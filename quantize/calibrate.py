@@ -136,7 +136,8 @@ def check_data(graph: Graph, x: Array) -> Array:
     (port,) = graph.inputs
     if x.dtype.kind not in "fiub":
         raise ModelError("the data must be numbers", found=x.dtype, expected="float or integer")
-    x = x.astype(np.float32)
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
     port.enter(x)
     if not len(x):
         raise ModelError("the data hold no sample", found=x.shape, expected="at least one")
@@ -145,7 +146,7 @@ def check_data(graph: Graph, x: Array) -> Array:
         raise ModelError(
             "the data hold NaN or infinite values",
             found=f"{bad} of {x.size}",
-            expected="finite numbers",
+            expected="finite numbers that a float32 can hold",
             remedy="Drop or mend those samples",
         )
     return x
@@ -157,9 +158,16 @@ def _observe(graph: Graph, x: Array, names: list[str]) -> dict[str, Array]:
     blocks: dict[str, list[Array]] = {name: [] for name in names}
     share = max(1, SAMPLE // math.ceil(len(x) / BLOCK))
     for start in range(0, len(x), BLOCK):
-        kept = evaluate(graph, {port.name: x[start : start + BLOCK]}, names)
+        with np.errstate(over="ignore", invalid="ignore"):
+            kept = evaluate(graph, {port.name: x[start : start + BLOCK]}, names)
         for name in names:
             flat = kept[name].ravel()
+            if not np.isfinite(flat).all():
+                raise ModelError(
+                    f"the float network overflows at '{name}' on these data",
+                    expected="finite values",
+                    remedy="Give samples like those that it was trained on",
+                )
             stride = -(-flat.size // share)
             blocks[name].append(flat[::stride])
             blocks[name].append(np.array([flat.min(), flat.max()]))

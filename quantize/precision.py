@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..frontend.errors import FormatError, ModelError
+from ..frontend.errors import FormatError, ModelError, clip
 from .formats import Format, Overflow, Rounding
 
 MAX_BITS = 32
@@ -57,7 +57,7 @@ class LayerSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Wishes for a whole network."""
+    """Wishes for a whole network; ``file`` is where they were read, for messages."""
 
     bits: int = 8
     weight_bits: int = 8
@@ -65,6 +65,7 @@ class Settings:
     rounding: Rounding = Rounding.RND
     overflow: Overflow = Overflow.SAT
     layers: Mapping[str, LayerSettings] = field(default_factory=dict)
+    file: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _in_range("bits", self.bits, MAX_BITS)
@@ -91,7 +92,8 @@ class Settings:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 raise ModelError(
-                    f"the model has no layer '{name}'",
+                    f"the model has no layer '{clip(name)}'",
+                    file=self.file,
                     expected=f"one of {', '.join(known)}",
                     remedy=f"Did you mean '{near[0]}'?" if near else None,
                 )
@@ -106,14 +108,16 @@ def load_settings(path: Path) -> Settings:
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ModelError(f"cannot be read as TOML: {error}", file=str(path)) from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"cannot be read as TOML: {reason}", file=str(path)) from None
     try:
         layers = data.pop("layers", {})
         if not isinstance(layers, dict) or not all(isinstance(v, dict) for v in layers.values()):
             raise ModelError("'layers' must hold a table for each layer", found=layers)
         return Settings(
             **_read(data, Settings),
+            file=str(path),
             layers={
                 name: LayerSettings(**_read(table, LayerSettings)) for name, table in layers.items()
             },
@@ -138,7 +142,7 @@ def _read(table: Mapping[str, Any], kind: type) -> dict[str, Any]:
     for key in table:
         if key not in allowed:
             raise ModelError(
-                f"unknown key '{key}'", expected=f"one of {', '.join(allowed)}, [layers.NAME]"
+                f"unknown key '{clip(key)}'", expected=f"one of {', '.join(allowed)}, [layers.NAME]"
             )
     return {key: _READERS[key](value) for key, value in table.items()}
 

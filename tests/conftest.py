@@ -14,6 +14,10 @@ from lutra.quantize.fixed_onnx import FixedModel
 from lutra.quantize.lower import lower
 from lutra.quantize.precision import Settings
 
+from .commands import files, here, lutra, refused
+
+__all__ = ["files", "here", "lutra", "refused"]
+
 
 def small_cnn() -> Graph:
     """A CNN with one of everything that a recipe has, small enough to compile in seconds."""
