@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..frontend.errors import LutraError, UnsupportedOpError
+from ..frontend.errors import LutraError
 from ..frontend.graph import Node
 from ..frontend.ops import Conv, Dense, Flatten, MaxPool, Mul, ReduceSum, Relu, SumPool, Window
 from ..quantize.cast import Cast
@@ -39,14 +39,8 @@ def plan(graph: FixedGraph, folding: Folding) -> Plan:
 
     Raises:
         FoldingError: a folding does not divide its layer, or makes a word wider than 4096 bits.
-        UnsupportedOpError: the network has more than one input or output.
     """
     folding.check_names(dict.fromkeys(graph.layers.values()))
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise UnsupportedOpError(
-            "only networks with one input and one output can be generated",
-            found=f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs",
-        )
     try:
         return _Planner(graph, folding).run()
     except FoldingError as error:

@@ -396,6 +396,7 @@ def test_a_file_that_may_not_grow(here: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},  # or it is cut off too
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)),
         )
         assert done.returncode == 2, done

@@ -80,7 +80,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     copy_checkout(folder / "checkout")
     sdist = build("sdist", folder / "checkout", folder / "dist")
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder / "unpacked", filter="data")
+        if hasattr(tarfile, "data_filter"):  # from 3.11.4 on, and wanted from 3.14 on
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(folder / "unpacked")
     (unpacked,) = (folder / "unpacked").iterdir()
     wheel = build("wheel", unpacked, folder / "dist")
 
