@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import sys
@@ -66,19 +67,23 @@ def counting(console: Console, before: str, what: str) -> Iterator[Callable[[int
 
     Args:
         console: where.
-        before: what is done before anything can be counted.
+        before: what is done first, when nothing can be counted yet.
         what: what is counted then.
 
     Yields:
-        A function to be told how many of how many are done.
+        A function to be told how many of how many are done: once when the work begins, once when
+        counting begins, and from then on.
     """
+    calls = itertools.count()
     if not console.is_terminal:
-        say(console, f"{before}, then {what}")
-        yield lambda done, total: None
+        yield lambda done, total: None if next(calls) else say(console, f"{before}, then {what}")
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(24), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(before, total=None)
         yield lambda done, total: progress.update(
-            task, description=what, completed=done, total=total
+            task,
+            description=what if next(calls) else before,
+            completed=done,
+            total=total,
         )

@@ -35,6 +35,7 @@ def run_demo(output: Path, recipe_name: str, ap_include: str | None, console: Co
     find_compiler()
     find_headers(ap_include)
     recipe = load_recipe(recipe_name)
+    recipe.load()  # says now what is missing
     _prepare(output)
 
     console.rule("1  train", align="left")

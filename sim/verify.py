@@ -19,7 +19,7 @@ from ..quantize.calibrate import check_data
 from ..quantize.fixed_onnx import FixedModel, load_fixed
 from .csim import Binary, Comparison, Mismatch, compare, compiled
 from .simulator import Simulator
-from .toolchain import find_headers
+from .toolchain import find_compiler, find_headers
 
 TRACE_VALUES = 1 << 23
 """Traced values that one run of the C simulation may hand over."""
@@ -73,7 +73,8 @@ def verify_project(
         project: its folder.
         x: float samples in the user's layout; by default the project's own test vectors.
         ap_include: folder of the arbitrary-precision headers.
-        progress: told how many frames of how many are done.
+        progress: told how many frames of how many are done: before the compiler runs, before the
+            first frame, and then from time to time.
 
     Raises:
         ModelError: the folder is no project, or is damaged.
@@ -81,6 +82,7 @@ def verify_project(
     """
     folder = Path(project)
     model = project_model(folder)
+    find_compiler()
     headers = find_headers(ap_include)
     if x is None:
         raw = _test_vectors(folder, model)
@@ -88,6 +90,7 @@ def verify_project(
         raw = Simulator(model.fixed, keep=[model.fixed.inputs[0].name]).trace(
             check_data(model.source, x)
         )[model.fixed.inputs[0].name]
+    progress(0, len(raw))
     with compiled([folder], headers) as binary:
         golden = binary.passes(folder / "tb")
         compared, worst = _compare(model, raw, x, binary, progress)
@@ -130,7 +133,8 @@ def _test_vectors(folder: Path, model: FixedModel) -> Array:
     try:
         raw = np.array(file.read_text(encoding="ascii").split(), np.int64)
     except (OSError, ValueError, OverflowError) as error:
-        raise ModelError("cannot be read as raw integers", file=str(file), found=error) from None
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError("cannot be read as raw integers", file=str(file), found=reason) from None
     size = math.prod(port.shape)
     format_ = model.fixed.formats[port.name]
     if raw.size == 0 or raw.size % size or raw.min() < format_.low or raw.max() > format_.high:

@@ -91,15 +91,16 @@ def lutra(capfd: pytest.CaptureFixture[str]) -> Run:
 def refused(lutra: Run, here: Path) -> Callable[..., str]:
     """Runs a command that must be refused, and gives its message.
 
-    Checked each time: status 2, nothing on standard output, one line on standard error without a
-    traceback or a control character, and every file as it was.
+    Checked each time: status 2, nothing on standard output (but that the compiler runs, with
+    ``working``), one line on standard error without a traceback or a control character, and every
+    file as it was.
     """
 
-    def run(*arguments: str | Path) -> str:
+    def run(*arguments: str | Path, working: bool = False) -> str:
         before = tree(here)
         outcome = lutra(*arguments)
         assert outcome.status == 2, outcome
-        assert outcome.out == ""
+        assert outcome.out == ("compiling the C++, then C simulation\n" if working else "")
         assert re.fullmatch(r"error: [^\n]+\n", outcome.err), outcome.err
         assert outcome.err.rstrip("\n").isprintable(), outcome.err
         assert len(outcome.err) < 3000
