@@ -59,7 +59,7 @@ def _pool_first(graph: FixedGraph, wanted: Collection[str]) -> FixedGraph:
     operand.
     """
     nodes = list(graph.nodes)
-    formats = dict(graph.formats)
+    formats, shapes = dict(graph.formats), dict(graph.shapes)
     for i in range(1, len(nodes)):
         for j in range(i, 0, -1):  # a pool moves up as far as it can
             before, pool = nodes[j - 1 : j + 1]
@@ -70,10 +70,12 @@ def _pool_first(graph: FixedGraph, wanted: Collection[str]) -> FixedGraph:
                 and (isinstance(before.op, Relu) or _saturates(before.op))
                 and value not in wanted
                 and len(_readers(nodes, value)) == 1
-                and math.prod(graph.shapes[pool.output]) < math.prod(graph.shapes[value])
+                and math.prod(shapes[pool.output]) < math.prod(shapes[value])
             ):
                 break
             nodes[j - 1] = dataclasses.replace(pool, inputs=before.inputs, output=value)
             nodes[j] = dataclasses.replace(before, inputs=(value,), output=pool.output)
+            formats[pool.output] = formats[value]
             formats[value] = formats[before.inputs[0]]
+            shapes[value] = shapes[pool.output]
     return dataclasses.replace(graph, nodes=tuple(nodes), formats=formats)
