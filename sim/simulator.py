@@ -154,7 +154,6 @@ class Simulator:
     def _dtype(self, node: Node[FixedOp]) -> np.dtype[np.float32] | np.dtype[np.float64]:
         """The narrowest float type in which the node is exact, from its bounds alone."""
         bounds = [self._run.bounds[name].partial for name in (*node.inputs, node.output)]
-        bounds += [self._run.formats[node.output].high]
         small = max(bounds) <= 1 << 24
         if isinstance(node.op, Cast) and abs(node.op.shift) > LARGEST_SHIFT:
             small = False

@@ -19,7 +19,7 @@ class Flatten:
         return (math.prod(shapes[0]),)
 
     def forward(self, *inputs: Array) -> Array:
-        return inputs[0].reshape(inputs[0].shape[0], -1)
+        return inputs[0].reshape(len(inputs[0]), *self.infer(inputs[0].shape[1:]))
 
     def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
         shape = inputs[0].shape
