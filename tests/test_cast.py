@@ -16,6 +16,8 @@ from lutra.frontend.errors import FormatError
 from lutra.quantize.cast import Cast, cast_float, round_to_integer
 from lutra.quantize.formats import Format, Overflow, Rounding
 
+from . import reference
+
 TIES = np.array([2.5, -2.5, 2.75, -2.75])
 
 
@@ -49,41 +51,6 @@ def test_symmetric_saturation_never_gives_the_smallest_value() -> None:
     assert cast.forward(np.array([-8.0, -9.0, -7.0])).tolist() == [-7, -7, -7]
 
 
-def _exact(raw: int, cast: Cast) -> int:
-    """The same in rational arithmetic, written another way."""
-    v = Fraction(raw) * Fraction(2) ** -cast.shift
-    floor = math.floor(v)
-    rest = v - floor
-    half = Fraction(1, 2)
-    match cast.rounding:
-        case Rounding.TRN:
-            up = False
-        case Rounding.TRN_ZERO:
-            up = v < 0 and rest > 0
-        case Rounding.RND:
-            up = rest >= half
-        case Rounding.RND_MIN_INF:
-            up = rest > half
-        case Rounding.RND_INF:
-            up = rest > half or (rest == half and v > 0)
-        case Rounding.RND_ZERO:
-            up = rest > half or (rest == half and v < 0)
-        case Rounding.RND_CONV:
-            up = rest > half or (rest == half and floor % 2 == 1)
-    r = floor + up
-    low, high = cast.format.low, cast.format.high
-    match cast.overflow:
-        case Overflow.SAT:
-            return min(max(r, low), high)
-        case Overflow.SAT_SYM:
-            mirrored = cast.format.signed and cast.format.width > 1
-            return min(max(r, -high if mirrored else low), high)
-        case Overflow.SAT_ZERO:
-            return r if low <= r <= high else 0
-        case Overflow.WRAP:
-            return (r - low) % (1 << cast.format.width) + low
-
-
 casts = st.builds(
     Cast,
     st.integers(-30, 60),
@@ -96,7 +63,7 @@ casts = st.builds(
 @given(casts, st.lists(st.integers(-(2**52), 2**52), min_size=1, max_size=20))
 def test_float64_is_exact_up_to_53_bits(cast: Cast, raws: list[int]) -> None:
     got = cast.forward(np.array(raws, np.float64))
-    assert got.tolist() == [_exact(raw, cast) for raw in raws]
+    assert got.tolist() == [reference.cast(raw, cast) for raw in raws]
 
 
 @given(casts, st.lists(st.integers(-(2**24), 2**24), min_size=1, max_size=20))
@@ -104,7 +71,7 @@ def test_float32_is_exact_up_to_24_bits(cast: Cast, raws: list[int]) -> None:
     if cast.format.width <= 24:
         got = cast.forward(np.array(raws, np.float32))
         assert got.dtype == np.float32
-        assert got.tolist() == [_exact(raw, cast) for raw in raws]
+        assert got.tolist() == [reference.cast(raw, cast) for raw in raws]
 
 
 @given(st.integers(1, 23), st.booleans(), st.integers(1, 20), st.data())
@@ -134,7 +101,42 @@ def test_floats_are_cast_like_the_number_that_they_are(cast: Cast, xs: list[floa
         scaled = Fraction(x) * Fraction(2) ** cast.format.fraction
         shift = scaled.denominator.bit_length() - 1
         same = Cast(shift, cast.format, cast.rounding, cast.overflow)
-        assert raw == _exact(scaled.numerator, same)
+        assert raw == reference.cast(scaled.numerator, same)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(
+    st.integers(1, 53),
+    st.integers(-75, 140),
+    st.booleans(),
+    st.lists(st.integers(-(2**54), 2**54), min_size=1),
+)
+def test_floats_on_a_tie_and_beside_it(
+    dtype: type[np.floating], width: int, fraction: int, signed: bool, halves: list[int]
+) -> None:
+    """Adding one half and rounding down would be wrong for the last number below a tie."""
+    target = Format(signed, width, max(width - fraction, -128))
+    near = [n >> shift for n in halves for shift in (0, 31, 45)]
+    ties = np.array(near, dtype) * dtype(2.0 ** (-target.fraction - 1))
+    infinity = dtype(np.inf)
+    x = np.concatenate([ties, np.nextafter(ties, infinity), np.nextafter(ties, -infinity)])
+    got = cast_float(x, target)
+    expected = [reference.assign(Fraction(float(v)), target, Rounding.RND, Overflow.SAT) for v in x]
+    assert got.tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("width", [22, 23, 24, 25, 26, 51, 52, 53])
+def test_floats_as_large_as_the_mantissa(
+    width: int, signed: bool, dtype: type[np.floating]
+) -> None:
+    """From 2^24 or 2^53 half steps on, one half step more is not always a float of its own."""
+    target = Format(signed, width, width)
+    near = [(1 << bits) + k for bits in (22, 23, 24, 25, 26, 52, 53, 54) for k in range(-9, 10)]
+    x = np.array([*near, *(-n for n in near)], dtype) * dtype(0.5)
+    expected = [reference.assign(Fraction(float(v)), target, Rounding.RND, Overflow.SAT) for v in x]
+    assert cast_float(x, target).tolist() == expected
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
