@@ -120,7 +120,6 @@ def result(op: ExactOp, operands: list[Operand]) -> Result:
             "the exact result is too wide",
             found=f"{bounds.partial.bit_length() + 1} bits",
             expected=f"at most {MAX_WIDTH} bits",
-            remedy="Give this layer, or the one before it, fewer bits",
         )
     return bounds
 

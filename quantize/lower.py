@@ -7,7 +7,7 @@ from typing import assert_never
 
 import numpy as np
 
-from ..frontend.errors import LutraError, UnsupportedOpError
+from ..frontend.errors import FormatError, LutraError, UnsupportedOpError
 from ..frontend.graph import Graph, Node
 from ..frontend.ops import (
     Array,
@@ -80,6 +80,8 @@ class _Lowering:
                 self._node(node)
             except LutraError as error:
                 error.node = node.name
+                if isinstance(error, FormatError):
+                    error.remedy = "Give this layer, or the one before it, fewer bits"
                 raise
         return FixedGraph(
             self.graph.name,

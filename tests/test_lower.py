@@ -75,7 +75,7 @@ def test_a_result_beyond_53_bits_is_refused_with_its_node() -> None:
 
 def test_a_bias_too_large_for_its_accumulator_is_refused() -> None:
     graph = dense_graph(np.array([[1e-12]]), np.array([1e9]))
-    with pytest.raises(FormatError, match=r"node 'd'"):
+    with pytest.raises(FormatError, match=r"node 'd'.*fewer bits"):
         lower(graph, calibrate(graph, Settings.uniform(16), np.ones((2, 1), np.float32)))
 
 
