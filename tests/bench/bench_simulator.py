@@ -56,7 +56,7 @@ def against_float(what: str, bits: int, limit: float) -> Row:
     run = onnxruntime_of(to_onnx(graph).SerializeToString())
     assert np.abs(ours.predict(x) - run(x)).max() < 0.2
     taken, reference = compare(lambda: ours.predict(x), lambda: run(x))
-    title = f"simulator a sample, {what}, {bits} bits; onnxruntime in float"
+    title = f"simulator a sample, {what}, {bits} bits; onnxruntime float"
     return Row(title, taken / BATCH, reference / BATCH, limit)
 
 
@@ -70,7 +70,7 @@ def against_hls4ml(what: str) -> Row:
         emulate = hls4ml_emulation(what, model, folder)
         assert np.abs(ours.predict(x) - emulate(x).reshape(count, -1)).max() < 0.2
         taken, reference = compare(lambda: ours.predict(x), lambda: emulate(x), repetitions=9)
-    title = f"simulator a sample, {what}, {HLS4ML_BITS} bits; hls4ml, ap_fixed<16,6>"
+    title = f"simulator a sample, {what}, {HLS4ML_BITS} bits; hls4ml <16,6>"
     return Row(title, taken / count, reference / count, 30.0, least=True)
 
 
