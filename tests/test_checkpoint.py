@@ -108,15 +108,15 @@ def test_resume_without_a_checkpoint_starts_anew(tmp_path: Path) -> None:
 
 
 CHILD = """
-import sys, time
+import sys
 from pathlib import Path
 from lutra.frontend.progress import Quiet
 from tests import test_checkpoint
 
-# Slow enough to be killed in the middle: a line for each batch, then a little rest.
+# A line for each batch, and a line to be read before the next: it cannot run ahead.
 def batch(self, samples):
     print("batch", flush=True)
-    time.sleep(0.002)
+    sys.stdin.readline()
 
 Quiet.batch = batch
 test_checkpoint.train(Path(sys.argv[1]), resume=True)
@@ -134,11 +134,15 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         with subprocess.Popen(
             [sys.executable, "-c", CHILD, str(path)],
             cwd=Path(__file__).parent.parent,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         ) as child:
+            assert child.stdin is not None
             assert child.stdout is not None
             batches = int(rng.integers(30, 70))
+            child.stdin.write("\n" * batches)
+            child.stdin.flush()
             lines = [child.stdout.readline() for _ in range(batches)]
             done = len(Checkpoint.load(path).history) if path.exists() else 0
             if "finished\n" in lines:
