@@ -8,9 +8,10 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Generic, ParamSpec, TypeVar
 
 from rich.console import Console
 
@@ -24,6 +25,9 @@ from .model import Model
 from .optimisers import Adam, Optimiser
 from .tensor import Variable
 from .training import accuracy, fit
+
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
 
 BUILT_IN = {
     "digits-mlp": "lutra.examples.digits_mlp",
@@ -131,12 +135,20 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     """
     text = str(name_or_path)
     if text in BUILT_IN:
-        module, file = importlib.import_module(BUILT_IN[text]), BUILT_IN[text]
-    else:
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise _unknown(text)
-        module, file = _run_file(path), text
+        return _recipe_of(importlib.import_module(BUILT_IN[text]), BUILT_IN[text])
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise _unknown(text)
+    recipe = _recipe_of(_run_file(path), text)
+    return replace(
+        recipe,
+        build=_Guarded(recipe.build, path),
+        load=_Guarded(recipe.load, path),
+        optimiser=_Guarded(recipe.optimiser, path),
+    )
+
+
+def _recipe_of(module: ModuleType, file: str) -> Recipe:
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, Recipe):
         raise ModelError(
@@ -179,20 +191,41 @@ def _run_file(path: Path) -> ModuleType:
         raise error.in_file(str(path)) from None
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        line = next(
-            (
-                f" at line {frame.lineno}"
-                for frame in reversed(traceback.extract_tb(error.__traceback__))
-                if frame.filename == str(path)
-            ),
-            "",
-        )
-        raise ModelError(
-            f"the recipe fails{line}",
-            file=str(path),
-            found=f"{type(error).__name__}: {error}",
-            remedy="Run the file with Python to see where",
-        ) from error
+        raise _failure(path, error) from error
     finally:
         sys.path.remove(folder)
     return module
+
+
+def _failure(path: Path, error: BaseException) -> ModelError:
+    """What to tell of an error in a recipe's own code."""
+    line = next(
+        (
+            f" at line {frame.lineno}"
+            for frame in reversed(traceback.extract_tb(error.__traceback__))
+            if Path(frame.filename).resolve() == path.resolve()
+        ),
+        "",
+    )
+    return ModelError(
+        f"the recipe fails{line}",
+        file=str(path),
+        found=f"{type(error).__name__}: {error}",
+        remedy="Run the file with Python to see where",
+    )
+
+
+@dataclass(frozen=True)
+class _Guarded(Generic[Arguments, Value]):
+    """A function of a recipe file's; what goes wrong in it is an error of that file's."""
+
+    function: Callable[Arguments, Value]
+    path: Path
+
+    def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
+        try:
+            return self.function(*args, **kwargs)
+        except (LutraError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise _failure(self.path, error) from error

@@ -16,6 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+WIDTH = 80
+"""Columns that every table fits."""
+
 
 class UnreadError(Exception):
     """Whoever read our output has stopped reading."""
@@ -27,8 +30,16 @@ class _Console(Console):
 
 
 def open_console(*, as_json: bool = False) -> Console:
-    """Where people read: standard output, or standard error where the former belongs to JSON."""
-    return _Console(stderr=as_json, highlight=False, markup=False, emoji=False)
+    """Where people read: standard output, or standard error where the former belongs to JSON.
+
+    A terminal that is too narrow for our tables gets them whole, as a log does: it wraps the lines,
+    where squeezed columns would lose figures.
+    """
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "stderr": as_json}
+    console = _Console(**plain)
+    return (
+        console if console.width >= WIDTH else _Console(**plain, width=WIDTH, force_terminal=False)
+    )
 
 
 def prepare_streams() -> None:

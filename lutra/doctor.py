@@ -92,7 +92,7 @@ def print_diagnosis(parts: list[Part], console: Console) -> None:
     if not missing:
         say(console, "Nothing is missing.")
     for part in missing:
-        say(console, f"{part.name} is missing: {part.remedy}")
+        say(console, f"{part.name} missing: {part.remedy}")
 
 
 def _extra(name: str) -> str:
@@ -110,10 +110,12 @@ def _compiler() -> Part:
     name, adds = "g++", "verify, build: C simulation"
     try:
         path = find_compiler()
-        done = subprocess.run([path, "-dumpversion"], capture_output=True, text=True, check=False)
-    except (ToolchainError, OSError) as error:
+    except ToolchainError as error:
         return Part(name, None, adds, str(error))
-    if done.returncode:
+    try:
+        command = [path, "-dumpversion"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
         return Part(name, None, adds, f"{path} does not run; set CXX to a compiler that does")
     return Part(name, f"{path} {done.stdout.strip()}", adds, "")
 
