@@ -9,7 +9,6 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -85,8 +84,7 @@ class Bar:
         self.samples = samples
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
+            BarColumn(16),
             TimeRemainingColumn(),
             TextColumn("{task.fields[latest]}"),
             console=console,
@@ -114,7 +112,7 @@ class Bar:
                 self.task,
                 completed=result.epoch * self.samples,
                 description=f"epoch {result.epoch}/{self.epochs}",
-                latest=describe(result),
+                latest=brief(result),
             )
 
 
@@ -123,6 +121,14 @@ def describe(result: EpochResult) -> str:
     text = f"loss {result.loss:.4f}, validation loss {result.validation_loss:.4f}"
     if result.validation_accuracy is not None:
         text += f", accuracy {result.validation_accuracy:.2%}"
+    return text
+
+
+def brief(result: EpochResult) -> str:
+    """The same in few enough characters to stand beside a bar, in 80 columns."""
+    text = f"loss {result.loss:.4f}, validation {result.validation_loss:.4f}"
+    if result.validation_accuracy is not None:
+        text += f", {result.validation_accuracy:.2%}"
     return text
 
 
