@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from ..frontend import names
+
 LONGEST = 40
 
 _RESERVED = """
@@ -47,13 +49,8 @@ class Names:
     """Gives out identifiers, each once."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = set(taken)
+        self._names = names.Names(taken)
 
     def fresh(self, name: str) -> str:
         """An identifier near ``name`` that was not given out before."""
-        base = identifier(name)
-        unique, count = base, 2
-        while unique in self._taken:
-            unique, count = f"{base}_{count}", count + 1
-        self._taken.add(unique)
-        return unique
+        return self._names.new(identifier(name))

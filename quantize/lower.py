@@ -9,6 +9,7 @@ import numpy as np
 
 from ..frontend.errors import FormatError, LutraError, UnsupportedOpError
 from ..frontend.graph import Graph, Node
+from ..frontend.names import Names
 from ..frontend.ops import (
     Array,
     AveragePool,
@@ -66,7 +67,7 @@ class _Lowering:
         self.formats: dict[str, Format] = {}
         self.bounds: dict[str, Result] = {}
         self.shapes = dict(graph.shapes)
-        self.taken = set(graph.shapes) | {node.name for node in graph.nodes}
+        self.names = Names({*graph.shapes, *(node.name for node in graph.nodes)})
 
     def run(self) -> FixedGraph:
         entry = {}
@@ -124,14 +125,6 @@ class _Lowering:
 
     # Pieces that the ops are made of
 
-    def _fresh(self, name: str) -> str:
-        """A name near ``name`` that nothing else bears."""
-        unique, count = name, 2
-        while unique in self.taken:
-            unique, count = f"{name}.{count}", count + 1
-        self.taken.add(unique)
-        return unique
-
     def _emit(self, output: str, op: FixedOp, *inputs: str) -> str:
         """Add a node; its name is that of its output."""
         self.nodes.append(Node(output, op, inputs, output))
@@ -177,7 +170,7 @@ class _Lowering:
 
     def _lut(self, output: str, function: Function, x: str, format_: Format) -> str:
         raw = table(function, self.formats[x], format_)
-        name = self._constant(self._fresh(f"{output}.table"), raw, format_)
+        name = self._constant(self.names.new(f"{output}.table"), raw, format_)
         self.bounds[output] = self.bounds[name]
         self.formats[output] = format_
         return self._emit(output, Lut(function), x, name)
@@ -189,7 +182,7 @@ class _Lowering:
         if source.width <= bits:
             return x
         index = Format(source.signed, bits, min(source.integer, integer))
-        return self._cast(self._fresh(name), x, Target(index, Rounding.RND, Overflow.SAT))
+        return self._cast(self.names.new(name), x, Target(index, Rounding.RND, Overflow.SAT))
 
     def _close(self, value: str, op: ExactOp, *inputs: str) -> str:
         """An exact op that defines ``value``, followed by the value's Cast if it has one."""
@@ -197,7 +190,7 @@ class _Lowering:
         if target is None:
             return self._exact(value, op, *inputs)
         return self._cast(
-            value, self._exact(self._fresh(f"{self.layer}.exact"), op, *inputs), target
+            value, self._exact(self.names.new(f"{self.layer}.exact"), op, *inputs), target
         )
 
     # One method for each op that needs more than one line
@@ -211,7 +204,7 @@ class _Lowering:
             raw = np.floor(self.graph.constants[bias[0]].astype(np.float64) * 2.0**fraction + 0.5)
             low, high = int(raw.min()), int(raw.max())
             holding = Format.holding(low, high, fraction)
-            name = self._fresh(f"{node.name}.bias")
+            name = self.names.new(f"{node.name}.bias")
             inputs.append(self._constant(name, raw.astype(np.int64), holding))
         self._close(node.output, op, *inputs)
 
@@ -223,7 +216,7 @@ class _Lowering:
 
     def _average(self, window: Window, node: Node[Op]) -> None:
         """Exact sum, times a fixed-point reciprocal: exact if the count is a power of two."""
-        total = self._exact(self._fresh(f"{node.name}.sum"), SumPool(window), node.inputs[0])
+        total = self._exact(self.names.new(f"{node.name}.sum"), SumPool(window), node.inputs[0])
         width = self.formats[total].width + RECIPROCAL_BITS
         target = self.precision.points.get(node.output)
         if target is not None:
@@ -234,7 +227,7 @@ class _Lowering:
             fraction += width
         raw = np.array([(2 * (1 << fraction) + count) // (2 * count)], np.int64)
         holding = Format.holding(int(raw[0]), int(raw[0]), fraction)
-        reciprocal = self._constant(self._fresh(f"{node.name}.reciprocal"), raw, holding)
+        reciprocal = self._constant(self.names.new(f"{node.name}.reciprocal"), raw, holding)
         self._close(node.output, Mul(), total, reciprocal)
 
     def _function(self, function: Function, node: Node[Op]) -> None:
@@ -249,11 +242,11 @@ class _Lowering:
         target = self.precision.points[node.output]
         fraction = max(target.format.fraction, 1) + GUARD_BITS
         inner = Format(False, fraction + 1, 1)
-        below = self._exact(self._fresh(f"{name}.below"), BelowMax(), node.inputs[0])
+        below = self._exact(self.names.new(f"{name}.below"), BelowMax(), node.inputs[0])
         vanishing = math.ceil(math.log2(math.log(2) * (fraction + 1)))
         index = self._narrow(f"{name}.index", below, vanishing)
-        power = self._lut(self._fresh(f"{name}.exp"), Function.EXP_NEGATIVE, index, inner)
-        total = self._exact(self._fresh(f"{name}.sum"), ReduceSum(), power)
+        power = self._lut(self.names.new(f"{name}.exp"), Function.EXP_NEGATIVE, index, inner)
+        total = self._exact(self.names.new(f"{name}.sum"), ReduceSum(), power)
         index = self._narrow(f"{name}.sum_index", total, self.formats[total].integer)
-        inverse = self._lut(self._fresh(f"{name}.inverse"), Function.RECIPROCAL, index, inner)
+        inverse = self._lut(self.names.new(f"{name}.inverse"), Function.RECIPROCAL, index, inner)
         self._close(node.output, Mul(), power, inverse)
