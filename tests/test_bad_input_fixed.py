@@ -220,6 +220,10 @@ EDITS: dict[str, tuple[Callable[[Json], object], str]] = {
         lambda d: d["fixed"]["constants"].update({"conv.bias": bomb(4) | {"data": "%%%"}}),
         "compressed integers",
     ),
+    "an empty constant": (
+        lambda d: d["fixed"]["constants"].update(spare=array(np.zeros(0))),
+        "the constant 'spare' is empty",
+    ),
     "half a character": (lambda d: d["fixed"].update(name="\ud800"), "whole characters"),
 }
 

@@ -240,22 +240,22 @@ def test_build_and_verify_in_json(lutra: Run, here: Path) -> None:
 # Readers and terminals
 
 
-def test_a_reader_that_leaves(here: Path) -> None:
-    for command in (
-        "lutra inspect m.onnx",
-        "lutra doctor --json",
-        "lutra report m.onnx f.onnx --data c.npz",
-    ):
-        words = command.replace("lutra", f"{sys.executable} -m lutra", 1)
-        done = subprocess.run(
-            ["bash", "-c", f"{words} | true; echo ${{PIPESTATUS[0]}}"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.stdout.strip() in ("0", "141"), done
-        assert done.stderr == ""
+@pytest.mark.parametrize("command", ["inspect m.onnx", "doctor --json"])
+@pytest.mark.usefixtures("here")
+def test_a_reader_that_has_left(command: str) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        [sys.executable, "-m", "lutra", *command.split()],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(theirs)
+    assert done.returncode == 141
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(("redirect", "status"), [(">&-", 0), (">/dev/full", 2), (">&- 2>&-", 0)])
