@@ -9,13 +9,12 @@ A file looks like this::
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..frontend.errors import LutraError, ModelError, clip
+from ..frontend.layer_file import read_toml
 
 
 class FoldingError(LutraError):
@@ -41,19 +40,6 @@ class Folding:
     def fold(self, layer: str) -> Fold:
         return self.layers.get(layer, Fold())
 
-    def check_names(self, known: Iterable[str]) -> None:
-        """Raise a :class:`ModelError` for a layer that the model does not have."""
-        known = list(known)
-        for name in self.layers:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                raise ModelError(
-                    f"the model has no layer '{clip(name)}'",
-                    file=self.file,
-                    expected=f"one of {', '.join(known)}",
-                    remedy=f"Did you mean '{near[0]}'?" if near else None,
-                )
-
 
 def load_folding(path: Path) -> Folding:
     """Read a folding file.
@@ -61,11 +47,7 @@ def load_folding(path: Path) -> Folding:
     Raises:
         ModelError: it cannot be read, is not TOML, or is not laid out as above.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ModelError(f"cannot be read as TOML: {reason}", file=str(path)) from None
+    data = read_toml(path)
     layers = data.pop("layers", {})
     if data or not isinstance(layers, dict):
         raise ModelError(

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..frontend.errors import LutraError
 from ..frontend.graph import Node
+from ..frontend.layer_file import check_layers
 from ..frontend.ops import Conv, Dense, Flatten, MaxPool, Mul, ReduceSum, Relu, SumPool, Window
 from ..quantize.cast import Cast
 from ..quantize.exact import BelowMax
@@ -40,7 +41,7 @@ def plan(graph: FixedGraph, folding: Folding) -> Plan:
     Raises:
         FoldingError: a folding does not divide its layer, or makes a word wider than 4096 bits.
     """
-    folding.check_names(dict.fromkeys(graph.layers.values()))
+    check_layers(folding.layers, dict.fromkeys(graph.layers.values()), folding.file)
     try:
         return _Planner(graph, folding).run()
     except FoldingError as error:

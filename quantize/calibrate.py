@@ -11,6 +11,7 @@ import numpy as np
 
 from ..frontend.errors import ModelError
 from ..frontend.graph import Graph, evaluate
+from ..frontend.layer_file import check_layers
 from ..frontend.ops import (
     Array,
     AveragePool,
@@ -100,7 +101,8 @@ def calibrate(graph: Graph, settings: Settings, x: Array) -> Precision:
         ShapeError: the data do not fit the input.
     """
     where = points(graph)
-    settings.check_names([*(port.name for port in graph.inputs), *(n.name for n in graph.nodes)])
+    known = [*(port.name for port in graph.inputs), *(node.name for node in graph.nodes)]
+    check_layers(settings.layers, known, settings.file)
     samples = _observe(graph, check_data(graph, x), list(where))
     targets = {}
     for value, layers in where.items():

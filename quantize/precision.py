@@ -19,14 +19,13 @@ A file looks like this; every key is optional::
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..frontend.errors import FormatError, ModelError, clip
+from ..frontend.layer_file import read_toml
 from .formats import Format, Overflow, Rounding
 
 MAX_BITS = 32
@@ -81,22 +80,9 @@ class Settings:
     def wide_bits(self) -> int:
         """Width of a value that only looks up tables: twice the others', as far as an index goes.
 
-        The error of a sigmoid or softmax is mostly that of its argument.
+        It costs entries of the tables, but no arithmetic.
         """
         return max(self.bits, min(2 * self.bits, self.index_bits))
-
-    def check_names(self, known: Iterable[str]) -> None:
-        """Raise a :class:`ModelError` for a layer that the model does not have."""
-        known = list(known)
-        for name in self.layers:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                raise ModelError(
-                    f"the model has no layer '{clip(name)}'",
-                    file=self.file,
-                    expected=f"one of {', '.join(known)}",
-                    remedy=f"Did you mean '{near[0]}'?" if near else None,
-                )
 
 
 def load_settings(path: Path) -> Settings:
@@ -106,11 +92,7 @@ def load_settings(path: Path) -> Settings:
         ModelError: it cannot be read, is not TOML, or holds an unknown key.
         FormatError: a format cannot exist, or a number of bits is out of range.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ModelError(f"cannot be read as TOML: {reason}", file=str(path)) from None
+    data = read_toml(path)
     try:
         layers = data.pop("layers", {})
         if not isinstance(layers, dict) or not all(isinstance(v, dict) for v in layers.values()):
