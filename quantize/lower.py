@@ -40,6 +40,11 @@ from .lut import Function, Lut, table
 GUARD_BITS = 2
 """Fraction bits that the inner values of a softmax have beyond those of its result."""
 
+SUM_BITS = 2
+"""Index bits that the sum of a softmax may have beyond other indices.  The sum is at least 1, so
+that its reciprocal is off by no more than half an index step: with as many fraction bits as the
+result has, less one, by one step of the result."""
+
 RECIPROCAL_BITS = 4
 """Significant bits of an average's reciprocal beyond the width of its result."""
 
@@ -175,9 +180,13 @@ class _Lowering:
         self.formats[output] = format_
         return self._emit(output, Lut(function), x, name)
 
-    def _narrow(self, name: str, x: str, integer: int) -> str:
-        """``x`` itself if it is narrow enough to index a table, else a Cast of it."""
-        bits = self.precision.index_bits
+    def _narrow(self, name: str, x: str, integer: int, extra: int = 0) -> str:
+        """``x`` itself if it is narrow enough to index a table, else a Cast of it.
+
+        ``integer`` bounds the integer bits that are worth keeping; ``extra`` bits are allowed
+        beyond the usual width.
+        """
+        bits = self.precision.index_bits + extra
         source = self.formats[x]
         if source.width <= bits:
             return x
@@ -247,6 +256,9 @@ class _Lowering:
         index = self._narrow(f"{name}.index", below, vanishing)
         power = self._lut(self.names.new(f"{name}.exp"), Function.EXP_NEGATIVE, index, inner)
         total = self._exact(self.names.new(f"{name}.sum"), ReduceSum(), power)
-        index = self._narrow(f"{name}.sum_index", total, self.formats[total].integer)
+        integer = self.formats[total].integer
+        wanted = integer + target.format.fraction - 1 - self.precision.index_bits
+        extra = min(max(wanted, 0), SUM_BITS)
+        index = self._narrow(f"{name}.sum_index", total, integer, extra)
         inverse = self._lut(self.names.new(f"{name}.inverse"), Function.RECIPROCAL, index, inner)
         self._close(node.output, Mul(), power, inverse)
