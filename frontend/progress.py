@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -16,6 +17,14 @@ from rich.progress import (
 )
 
 from .history import EpochResult
+
+Track = Callable[[Sequence[int]], Iterable[int]]
+"""Goes through the blocks of long work one by one, and may show how far it is."""
+
+
+def silently(blocks: Sequence[int]) -> Iterable[int]:
+    """The :data:`Track` that shows nothing."""
+    return blocks
 
 
 class Reporter(Protocol):

@@ -18,6 +18,7 @@ from .console import (
     prepare_streams,
     print_json,
     say,
+    tracking,
 )
 from .demo import run_demo
 from .doctor import diagnose, print_diagnosis
@@ -199,13 +200,14 @@ def quantize(model: Path, output: Path, data: Path, settings: Settings, as_json:
     check_distinct([output], [model, data])
     check_file(output)
     graph = workflow.load_network(model)
-    fixed = workflow.quantise(graph, settings, workflow.read_samples(data, graph).x)
+    console = open_console(as_json=as_json)
+    samples = workflow.read_samples(data, graph).x
+    fixed = workflow.quantise(graph, settings, samples, console)
     save_fixed(fixed, output)
     rows = show.formats(fixed)
     if as_json:
         print_json({"output": str(output), "layers": rows})
         return
-    console = open_console()
     console.print(show.format_table(rows))
     say(console, f"wrote {output}")
 
@@ -300,8 +302,10 @@ def report(model: Path, fixed: Path, data: Path, output: Path | None, as_json: b
     graph = workflow.load_network(model)
     workflow.require_same(graph, fixed_model, model, fixed)
     samples = workflow.read_samples(data, graph, labels=True)
-    result = accuracy_report(graph, fixed_model.fixed, samples.x, samples.y)
-    workflow.publish(result, output, open_console(as_json=as_json), tables=not as_json)
+    console = open_console(as_json=as_json)
+    track = tracking(console, "comparing with float")
+    result = accuracy_report(graph, fixed_model.fixed, samples.x, samples.y, track=track)
+    workflow.publish(result, output, console, tables=not as_json)
     if as_json:
         print_json(result.to_dict())
 
@@ -340,7 +344,7 @@ def build(
     calibration = workflow.read_samples(data, graph, labels=test is None)
     tests = workflow.read_samples(test, graph, labels=True) if test else calibration
     console = open_console(as_json=as_json)
-    fixed = workflow.quantise(graph, settings, calibration.x)
+    fixed = workflow.quantise(graph, settings, calibration.x, console)
     rows = show.formats(fixed)
     console.print(show.format_table(rows))
     verification, accuracy = workflow.finish_project(

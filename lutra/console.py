@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, track
 from rich.text import Text
+
+from .frontend.progress import Track
 
 WIDTH = 80
 """Columns that every table fits."""
@@ -70,6 +72,12 @@ def print_json(data: Any) -> None:
         print(json.dumps(data, indent=2, allow_nan=False), flush=True)
     except BrokenPipeError:
         raise UnreadError from None
+
+
+def tracking(console: Console, what: str) -> Track:
+    """Show how far work on blocks of samples is: a bar on a terminal, nothing in a log."""
+    hidden = not console.is_terminal
+    return lambda blocks: track(blocks, what, console=console, transient=True, disable=hidden)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def run_demo(output: Path, recipe_name: str, ap_include: str | None, console: Co
 
     console.rule("3  quantise to 8 bits", align="left")
     calibration = workflow.read_samples(output / "calibration.npz", graph)
-    model = workflow.quantise(graph, Settings(), calibration.x)
+    model = workflow.quantise(graph, Settings(), calibration.x, console)
     save_fixed(model, output / "fixed.onnx")
     console.print(show.format_table(show.formats(model)))
 

@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from . import show
-from .console import counting, say
+from .console import counting, say, tracking
 from .frontend.data import require
 from .frontend.datafile import load_samples
 from .frontend.errors import LutraError, ModelError, OutputError
@@ -75,9 +75,10 @@ def read_samples(path: str | Path, graph: Graph, *, labels: bool = False) -> Sam
     return Samples(x, y if labels else None)
 
 
-def quantise(graph: Graph, settings: Settings, x: Array) -> FixedModel:
+def quantise(graph: Graph, settings: Settings, x: Array, console: Console) -> FixedModel:
     """Choose formats from samples and lower the network."""
-    return FixedModel(graph, lower(graph, calibrate(graph, settings, x)))
+    track = tracking(console, "calibration")
+    return FixedModel(graph, lower(graph, calibrate(graph, settings, x, track)))
 
 
 def load_network(path: str | Path) -> Graph:
@@ -300,7 +301,8 @@ def finish_project(
         result = verify_project(output, x=tests.x, ap_include=ap_include, progress=progress)
     show.print_verification(result, console)
     console.rule(f"{first_step + 2}  report: fixed point against float", align="left")
-    report = accuracy_report(model.source, model.fixed, tests.x, tests.y)
+    track = tracking(console, "comparing with float")
+    report = accuracy_report(model.source, model.fixed, tests.x, tests.y, track=track)
     pictures = importlib.util.find_spec("matplotlib") is not None
     publish(report, output / "report.html" if pictures else None, console)
     if not pictures:

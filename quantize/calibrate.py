@@ -23,6 +23,7 @@ from ..frontend.ops import (
     Softmax,
     Tanh,
 )
+from ..frontend.progress import Track, silently
 from .cast import cast_float
 from .formats import MAX_INTEGER, Format, Overflow, Rounding
 from .precision import LayerSettings, Settings
@@ -88,13 +89,14 @@ def points(graph: Graph) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def calibrate(graph: Graph, settings: Settings, x: Array) -> Precision:
+def calibrate(graph: Graph, settings: Settings, x: Array, track: Track = silently) -> Precision:
     """Choose all formats.
 
     Args:
         graph: the float network.
         settings: the user's wishes.
         x: calibration data in the user's layout, batch first.
+        track: goes through the blocks of samples.
 
     Raises:
         ModelError: the data hold no sample, NaN or infinity, or a setting names no layer.
@@ -103,7 +105,7 @@ def calibrate(graph: Graph, settings: Settings, x: Array) -> Precision:
     where = points(graph)
     known = [*(port.name for port in graph.inputs), *(node.name for node in graph.nodes)]
     check_layers(settings.layers, known, settings.file)
-    samples = _observe(graph, check_data(graph, x), list(where))
+    samples = _observe(graph, check_data(graph, x), list(where), track)
     targets = {}
     for value, layers in where.items():
         wish = LayerSettings()
@@ -154,12 +156,12 @@ def check_data(graph: Graph, x: Array) -> Array:
     return x
 
 
-def _observe(graph: Graph, x: Array, names: list[str]) -> dict[str, Array]:
+def _observe(graph: Graph, x: Array, names: list[str], track: Track) -> dict[str, Array]:
     """A sample of each value's distribution, with its extremes."""
     (port,) = graph.inputs
     blocks: dict[str, list[Array]] = {name: [] for name in names}
     share = max(1, SAMPLE // math.ceil(len(x) / BLOCK))
-    for start in range(0, len(x), BLOCK):
+    for start in track(range(0, len(x), BLOCK)):
         with np.errstate(over="ignore", invalid="ignore"):
             kept = evaluate(graph, {port.name: x[start : start + BLOCK]}, names)
         for name in names:

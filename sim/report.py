@@ -12,6 +12,7 @@ import numpy as np
 from ..frontend.errors import ModelError, ShapeError
 from ..frontend.graph import Graph, Node, evaluate
 from ..frontend.ops import Array
+from ..frontend.progress import Track, silently
 from ..quantize.calibrate import check_data
 from ..quantize.cast import Cast
 from ..quantize.fixed import FixedGraph, FixedOp
@@ -164,6 +165,7 @@ def accuracy_report(
     *,
     class_names: Sequence[str] = (),
     block: int | None = None,
+    track: Track = silently,
 ) -> Report:
     """Run both networks on the same samples and compare them.
 
@@ -175,6 +177,7 @@ def accuracy_report(
             (see :func:`lutra.sim.scores.score_tally`).
         class_names: names of the classes, in order.
         block: samples that are run at a time; by default as many as memory is well used by.
+        track: goes through the blocks of samples.
 
     Raises:
         ModelError: the data or the labels are not what they should be, or the two graphs are not
@@ -189,7 +192,7 @@ def accuracy_report(
         score.check_names(class_names)
     points = _Points(len(x), math.prod(graph.outputs[0].shape))
     size = block or comparison.block
-    for start in range(0, len(x), size):
+    for start in track(range(0, len(x), size)):
         samples = slice(start, min(start + size, len(x)))
         floats, outputs = comparison.add(x[samples])
         points.add(floats, outputs)
