@@ -20,7 +20,7 @@ from . import ops
 from .errors import LutraError, ShapeError
 from .memory import keep_freed_memory
 from .ops import Array, Operator, Pullback, Shape
-from .tensor_graph import TensorGraph
+from .tensor_graph import Row, TensorGraph, op_text
 
 Operand = npt.ArrayLike
 """What can stand beside a tensor in an expression: an array, a number or nested lists of them."""
@@ -105,7 +105,17 @@ class Tensor:
 
     def graph(self) -> TensorGraph:
         """The computation that led here, to print or to read."""
-        return TensorGraph.of(self)
+        order = topological(self)
+        number = {id(tensor): i for i, tensor in enumerate(order)}
+        rows = []
+        for i, tensor in enumerate(order):
+            if tensor.step is not None:
+                op = op_text(tensor.step.op)
+                inputs = tuple(number[id(source)] for source in tensor.step.inputs)
+            else:
+                op, inputs = "Variable" if isinstance(tensor, Variable) else "Input", ()
+            rows.append(Row(i, op, tensor.name, inputs, tensor.shape))
+        return TensorGraph(tuple(rows))
 
     def backward(self, grad: Operand | None = None) -> None:
         """Compute the gradient of this tensor for every variable that it depends on.

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING
 
 from .ops import Shape
-
-if TYPE_CHECKING:
-    from .tensor import Tensor
 
 
 @dataclass(frozen=True)
@@ -43,23 +39,6 @@ class TensorGraph:
     """Every tensor that one was computed from, each once, in the order of computation."""
 
     rows: tuple[Row, ...]
-
-    @staticmethod
-    def of(root: Tensor) -> TensorGraph:
-        """Read the graph that ``root`` keeps."""
-        from .tensor import Variable, topological
-
-        order = topological(root)
-        number = {id(tensor): i for i, tensor in enumerate(order)}
-        rows = []
-        for i, tensor in enumerate(order):
-            if tensor.step is not None:
-                op = op_text(tensor.step.op)
-                inputs = tuple(number[id(source)] for source in tensor.step.inputs)
-            else:
-                op, inputs = "Variable" if isinstance(tensor, Variable) else "Input", ()
-            rows.append(Row(i, op, tensor.name, inputs, tensor.shape))
-        return TensorGraph(tuple(rows))
 
     def __str__(self) -> str:
         left = [f"%{row.index} = {row.expression}" for row in self.rows]
