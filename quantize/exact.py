@@ -67,6 +67,11 @@ class Operand:
     def magnitude(self) -> int:
         return max(abs(self.low), abs(self.high))
 
+    @staticmethod
+    def of(bounds: Result, shape: Shape, raw: Array | None) -> Operand:
+        """A value with these bounds as the input of an op."""
+        return Operand(bounds.low, bounds.high, bounds.fraction, shape, raw)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -82,6 +87,12 @@ class Result:
     high: int
     fraction: int
     partial: int
+
+
+def constant_bounds(raw: Array, fraction: int) -> Result:
+    """Bounds of constant raw values, of which there is at least one."""
+    low, high = int(raw.min()), int(raw.max())
+    return Result(low, high, fraction, max(-low, high))
 
 
 def result(op: ExactOp, operands: list[Operand]) -> Result:

@@ -14,7 +14,7 @@ from ..frontend.errors import FormatError, LutraError, ModelError
 from ..frontend.graph import Node, Port, infer_shapes
 from ..frontend.ops import Array, Shape
 from .cast import Cast, fit, round_to_integer
-from .exact import ExactOp, Operand, Result, result
+from .exact import ExactOp, Operand, Result, constant_bounds, result
 from .formats import Format, Overflow
 from .lut import Lut
 from .structure import check_nodes, check_ports
@@ -68,18 +68,14 @@ class FixedGraph:
 
     def operand(self, name: str, bounds: Mapping[str, Result]) -> Operand:
         """What is known of a value."""
-        known = bounds[name]
-        return Operand(
-            known.low, known.high, known.fraction, self.shapes[name], self.constants.get(name)
-        )
+        return Operand.of(bounds[name], self.shapes[name], self.constants.get(name))
 
     def _verify(self) -> dict[str, Result]:
         bounds: dict[str, Result] = {}
         for port in self.inputs:
             bounds[port.name] = whole(self.formats[port.name])
         for name, raw in self.constants.items():
-            low, high = (int(raw.min()), int(raw.max())) if raw.size else (0, 0)
-            bounds[name] = Result(low, high, self.formats[name].fraction, max(-low, high))
+            bounds[name] = constant_bounds(raw, self.formats[name].fraction)
             _check(name, bounds[name], self.formats[name])
         for node in self.nodes:
             try:

@@ -32,7 +32,7 @@ from ..frontend.ops import (
 from ..frontend.passes import drop_unused
 from .calibrate import Precision, Target
 from .cast import Cast, cast_float
-from .exact import BelowMax, ExactOp, Operand, Result, result
+from .exact import BelowMax, ExactOp, Operand, Result, constant_bounds, result
 from .fixed import FixedGraph, FixedOp, cast_bounds, whole
 from .formats import Format, Overflow, Rounding
 from .lut import Function, Lut, table
@@ -140,13 +140,7 @@ class _Lowering:
     def _exact(self, output: str, op: ExactOp, *inputs: str) -> str:
         """Add an exact op in the narrowest format that holds its results."""
         operands = [
-            Operand(
-                self.bounds[name].low,
-                self.bounds[name].high,
-                self.bounds[name].fraction,
-                self.shapes[name],
-                self.constants.get(name),
-            )
+            Operand.of(self.bounds[name], self.shapes[name], self.constants.get(name))
             for name in inputs
         ]
         bounds = result(op, operands)
@@ -166,10 +160,9 @@ class _Lowering:
         return self._emit(output, cast, x)
 
     def _constant(self, name: str, raw: Array, format_: Format) -> str:
-        low, high = int(raw.min()), int(raw.max())
         self.constants[name] = raw
         self.formats[name] = format_
-        self.bounds[name] = Result(low, high, format_.fraction, max(-low, high))
+        self.bounds[name] = constant_bounds(raw, format_.fraction)
         self.shapes[name] = raw.shape
         return name
 
