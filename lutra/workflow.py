@@ -22,13 +22,14 @@ from .frontend.errors import LutraError, ModelError, OutputError
 from .frontend.graph import Graph
 from .frontend.names import Names
 from .frontend.onnx_export import save
-from .frontend.onnx_import import load
+from .frontend.onnx_import import from_onnx
+from .frontend.onnx_load import read_model
 from .frontend.ops import Array, Shape
 from .frontend.recipe import Trained, load_recipe
 from .frontend.storage import check_distinct, check_file, write_file, write_folder
 from .hls_templates.project import Options, project_files
 from .quantize.calibrate import calibrate, check_data
-from .quantize.fixed_onnx import FixedModel, load_fixed, to_fixed_onnx
+from .quantize.fixed_onnx import FixedModel, from_fixed_onnx, is_fixed, to_fixed_onnx
 from .quantize.lower import lower
 from .quantize.precision import Settings
 from .sim.report import Report, accuracy_report
@@ -83,12 +84,11 @@ def quantise(graph: Graph, settings: Settings, x: Array, console: Console) -> Fi
 
 def load_network(path: str | Path) -> Graph:
     """A float network: of a float ONNX file, or the one that a fixed-point file was made from."""
+    body = read_model(path)
     try:
-        return load_fixed(path).source
-    except ModelError as error:
-        if error.problem != "is not a fixed-point model":
-            raise
-    return load(path)
+        return from_fixed_onnx(body).source if is_fixed(body) else from_onnx(body, str(path))
+    except LutraError as error:
+        raise error.in_file(str(path)) from None
 
 
 def write_project(

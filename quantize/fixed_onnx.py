@@ -97,15 +97,20 @@ def load_fixed(path: str | Path) -> FixedModel:
         raise error.in_file(str(path)) from None
 
 
+def is_fixed(body: ModelProto) -> bool:
+    """Whether the model claims to be one that :func:`save_fixed` wrote."""
+    return any(entry.key == GRAPH_KEY for entry in body.metadata_props)
+
+
 def from_fixed_onnx(body: ModelProto) -> FixedModel:
     """As :func:`load_fixed`, from a model in memory."""
-    metadata = {entry.key: entry.value for entry in body.metadata_props}
-    if GRAPH_KEY not in metadata:
+    if not is_fixed(body):
         raise ModelError(
             "is not a fixed-point model",
             expected="a file that lutra quantize wrote",
             remedy="Run: lutra quantize MODEL.onnx -o FIXED.onnx --data DATA.npz",
         )
+    metadata = {entry.key: entry.value for entry in body.metadata_props}
     if metadata.get(DIGEST_KEY) != _digest(body):
         raise ModelError(
             "the network was changed after it was quantised",
