@@ -219,7 +219,7 @@ class Tensor:
 
     def reshape(self, *shape: int) -> Tensor:
         """The same values in another shape; one size may be -1."""
-        return apply(ops.Reshape(shape), self)
+        return apply(ops.View(shape), self)
 
     def _lift(self, other: Tensor | Operand) -> Tensor:
         """``other`` as a tensor; numbers and constants take this tensor's type."""

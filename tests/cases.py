@@ -6,6 +6,7 @@ simulator against the compiled C++.  A new op adds its entries here and nowhere 
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from lutra.frontend.ops import (
     MaxPool,
     Op,
     Relu,
+    Reshape,
     Shape,
     Sigmoid,
     Softmax,
@@ -33,35 +35,67 @@ from lutra.frontend.ops import (
 
 @dataclass(frozen=True)
 class Case:
-    """One op on one input shape (without batch), with weights of the given shapes."""
+    """One op on activations of the given shapes (without batch), and weights of theirs.
+
+    Attributes:
+        shape, more: shapes of the first activation and of any further ones.
+    """
 
     name: str
     op: Op
     shape: Shape
     weights: tuple[Shape, ...] = ()
+    more: tuple[Shape, ...] = ()
 
     def rng(self) -> np.random.Generator:
         return np.random.default_rng(zlib.crc32(self.name.encode()))
 
     def arrays(self, batch: int = 3, dtype: type = np.float64) -> list[Array]:
-        """Random input (batch first) and weights."""
+        """Random activations (batch first) and weights, in the op's order."""
         rng = self.rng()
-        shapes = [(batch, *self.shape), *self.weights]
+        activations = [(batch, *shape) for shape in (self.shape, *self.more)]
+        shapes = [*activations, *self.weights]
         return [rng.normal(size=shape).astype(dtype) for shape in shapes]
 
     def graph(self) -> Graph:
-        """The op alone as a network."""
+        """The op alone as a network of one input.
+
+        Further activations are made from the input by dense layers, reshaped as they need be.
+        """
         rng = self.rng()
+        nodes, constants = self._further(rng)
         names = [f"w{i}" for i in range(len(self.weights))]
-        constants = {
+        constants |= {
             name: rng.normal(size=shape).astype(np.float32)
             for name, shape in zip(names, self.weights, strict=True)
         }
-        node = Node("op", self.op, ("x", *names), "y")
-        shape = self.op.infer(self.shape, *self.weights)
+        activations = ["x", *(node.output for node in nodes if node.output.startswith("x"))]
+        nodes.append(Node("op", self.op, (*activations, *names), "y"))
+        shape = self.op.infer(self.shape, *self.more, *self.weights)
         return Graph(
-            self.name, (Port.of("x", self.shape),), (Port.of("y", shape),), (node,), constants
+            self.name, (Port.of("x", self.shape),), (Port.of("y", shape),), tuple(nodes), constants
         )
+
+    def _further(self, rng: np.random.Generator) -> tuple[list[Node[Op]], dict[str, Array]]:
+        """Nodes that make the further activations ``x1``, ``x2`` ..., and their weights."""
+        nodes: list[Node[Op]] = []
+        constants: dict[str, Array] = {}
+        for i, shape in enumerate(self.more, 1):
+            source, last = "x", self.shape[-1]
+            if math.prod(shape[:-1]) != math.prod(self.shape[:-1]):
+                nodes.append(Node(f"flatten{i}", Flatten(), ("x",), f"flat{i}"))
+                source, last = f"flat{i}", math.prod(self.shape)
+                outputs = math.prod(shape)
+            else:
+                outputs = shape[-1]
+            weight = rng.normal(size=(last, outputs)) / math.sqrt(last)
+            constants[f"v{i}"] = weight.astype(np.float32)
+            same = source == "x" and (*self.shape[:-1], outputs) == shape
+            made = f"x{i}" if same else f"made{i}"
+            nodes.append(Node(f"dense{i}", Dense(), (source, f"v{i}"), made))
+            if not same:
+                nodes.append(Node(f"reshape{i}", Reshape(shape), (made,), f"x{i}"))
+        return nodes, constants
 
 
 CASES = [

@@ -108,7 +108,7 @@ ARITHMETIC = [
     Training(ops.Mean((-1,), keepdims=True), ((3, 4),)),
     Training(ops.ReduceMax(), ((3, 4),)),
     Training(ops.ReduceSum(), ((3, 4),)),
-    Training(ops.Reshape((2, -1)), ((3, 4),)),
+    Training(ops.View((2, -1)), ((3, 4),)),
     Training(ops.SumPool(ops.Window((2, 3), (1, 2), ((1, 0), (0, 1)))), ((2, 4, 5, 2),)),
     Training(ops.MaxPool(ops.Window.of((2, 2), (2, 2))), ((2, 7, 5, 3),)),
     Training(ops.MaxPool(ops.Window.of((3, 2), (3, 2))), ((2, 6, 4, 1),)),

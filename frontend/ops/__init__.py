@@ -12,7 +12,7 @@ from .elementwise import Abs, Exp, Log, Neg, Power
 from .losses import SoftmaxCrossEntropy, SquaredError
 from .pool import AveragePool, GlobalAveragePool, MaxPool, SumPool
 from .reduction import Mean, Sum
-from .shape import Flatten, Reshape, Transpose
+from .shape import Flatten, Reshape, Transpose, View
 from .window import Window
 
 Op = (
@@ -26,6 +26,7 @@ Op = (
     | Tanh
     | Softmax
     | Flatten
+    | Reshape
     | Transpose
 )
 """Ops of a float graph: what a network can be made of."""
@@ -67,5 +68,6 @@ __all__ = [
     "SumPool",
     "Tanh",
     "Transpose",
+    "View",
     "Window",
 ]

@@ -28,6 +28,33 @@ class Flatten:
 
 @dataclass(frozen=True)
 class Reshape:
+    """The same values of a sample in another shape, in the order in which they are stored.
+
+    ``shape`` counts no batch, and all its sizes are positive.
+    """
+
+    shape: Shape
+
+    def infer(self, *shapes: Shape) -> Shape:
+        (x,) = shapes
+        expect(
+            min(self.shape, default=1) >= 1 and math.prod(x) == math.prod(self.shape),
+            "the sizes do not fit for a reshape",
+            found=f"{x} to {self.shape}",
+            expected=f"{math.prod(x)} values",
+        )
+        return self.shape
+
+    def forward(self, *inputs: Array) -> Array:
+        return inputs[0].reshape(len(inputs[0]), *self.infer(inputs[0].shape[1:]))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        shape = inputs[0].shape
+        return self.forward(*inputs), lambda grad: (grad.reshape(shape),)
+
+
+@dataclass(frozen=True)
+class View:
     """The same values in another shape, the batch axis included; one size may be -1."""
 
     shape: Shape
