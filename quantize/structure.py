@@ -5,13 +5,35 @@ Lowering gives nothing else; a file that was damaged or made by hand may.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from ..frontend.errors import ModelError, ShapeError
 from ..frontend.graph import Graph, Node, Port
-from ..frontend.ops import Array, Computable, Conv, Dense, Mul, Shape
+from ..frontend.ops import (
+    Add,
+    Array,
+    BatchNorm,
+    Computable,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Gru,
+    LayerNorm,
+    Lstm,
+    MatMul,
+    Mul,
+    PRelu,
+    RmsNorm,
+    Shape,
+    SimpleRnn,
+    Sub,
+)
+from .exact_ops import Combine, Leaky
 from .lut import Lut
+from .recurrence import Recurrence
 
 REMEDY = "The file is damaged; run lutra quantize again"
 
@@ -19,38 +41,73 @@ REMEDY = "The file is damaged; run lutra quantize again"
 def check_nodes(nodes: Sequence[Node[Computable]], constants: Mapping[str, Array]) -> None:
     """Raise a :class:`ModelError` unless names are unique and each op has its inputs: values
     where it computes on values, constants where it has weights or a table."""
-    for name, count in Counter(node.name for node in nodes).items():
+    every = [*nodes, *(inner for node in nodes for inner in _body(node))]
+    for name, count in Counter(node.name for node in every).items():
         if count > 1:
             raise ModelError(f"{count} nodes bear the same name", node=name, remedy=REMEDY)
     for node in nodes:
-        pattern = "".join("c" if name in constants else "v" for name in node.inputs)
-        if pattern not in _patterns(node.op):
-            raise ModelError(
-                f"the inputs of this {type(node.op).__name__} are not what it takes",
-                node=node.name,
-                found=[_SPELT[letter] for letter in pattern],
-                expected=" or ".join(str([_SPELT[c] for c in p]) for p in _patterns(node.op)),
-                remedy=REMEDY,
-            )
-        if isinstance(node.op, Mul) and pattern == "vc" and constants[node.inputs[1]].size != 1:
-            raise ModelError("the factor is not one number", node=node.name, remedy=REMEDY)
+        _check_inputs(node, constants)
+        if isinstance(node.op, Recurrence):
+            if node.op.constants != node.inputs[1:]:
+                raise ModelError(
+                    "the loop names other constants than it reads", node=node.name, remedy=REMEDY
+                )
+            for inner in node.op.body:
+                _check_inputs(inner, set(node.op.constants))
     for name, value in constants.items():
         if not value.size:
             raise ModelError(f"the constant '{name}' is empty", found=value.shape, remedy=REMEDY)
+
+
+def _body(node: Node[Computable]) -> tuple[Node[Computable], ...]:
+    return node.op.body if isinstance(node.op, Recurrence) else ()
+
+
+def _check_inputs(node: Node[Computable], constants: Container[str]) -> None:
+    pattern = "".join("c" if name in constants else "v" for name in node.inputs)
+    if not any(re.fullmatch(allowed, pattern) for allowed in _patterns(node.op)):
+        raise ModelError(
+            f"the inputs of this {type(node.op).__name__} are not what it takes",
+            node=node.name,
+            found=[_SPELT[letter] for letter in pattern],
+            expected=" or ".join(_spelt(allowed) for allowed in _patterns(node.op)),
+            remedy=REMEDY,
+        )
+
+
+def _spelt(pattern: str) -> str:
+    """A pattern in words; ``+`` and ``*`` stand for more of the last."""
+    more = pattern[-1] in "+*"
+    words = [_SPELT[letter] for letter in pattern.rstrip("+*")]
+    return str([*words, "..."] if more else words)
 
 
 _SPELT = {"v": "value", "c": "constant"}
 
 
 def _patterns(op: Computable) -> tuple[str, ...]:
-    """Which inputs an op may have: values and constants."""
+    """Which inputs an op may have: values (v) and constants (c), as regular expressions."""
     match op:
-        case Dense() | Conv():
+        case Dense() | Conv() | ConvTranspose():
             return ("vc", "vcc")
-        case Lut():
+        case Lut() | Leaky() | PRelu() | RmsNorm():
             return ("vc",)
-        case Mul():
+        case Mul() | MatMul() | Add() | Sub():
+            return ("vv", "vc", "cv")
+        case Combine():
             return ("vv", "vc")
+        case Concat():
+            return ("vv+",)
+        case BatchNorm():
+            return ("vcccc",)
+        case LayerNorm():
+            return ("vcc",)
+        case SimpleRnn() | Lstm():
+            return ("vccc",)
+        case Gru():
+            return ("vcccc",) if op.reset_after else ("vccc",)
+        case Recurrence():
+            return ("vc+",)
         case _:
             return ("v",)
 
