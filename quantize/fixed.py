@@ -12,7 +12,7 @@ import numpy as np
 
 from ..frontend.errors import FormatError, LutraError, ModelError
 from ..frontend.graph import Node, Port, infer_shapes
-from ..frontend.ops import Array, Shape
+from ..frontend.ops import Array, Flatten, Reshape, Shape
 from .cast import Cast, fit, round_to_integer
 from .exact import ExactOp, Operand, Result, constant_bounds, result
 from .float_index import FloatIndex
@@ -79,6 +79,15 @@ class FixedGraph:
             if isinstance(node.op, Recurrence):
                 yield from node.op.body
             yield node
+
+    def traced(self) -> Iterator[Node[FixedOp]]:
+        """The nodes whose values the C++ numbers, in order, and records when it is traced.
+
+        Flattening and reshaping compute nothing, and a loop's result is a value of its body.
+        """
+        for node in self.every_node():
+            if not isinstance(node.op, Flatten | Reshape | Recurrence):
+                yield node
 
     def operand(self, name: str, bounds: Mapping[str, Result]) -> Operand:
         """What is known of a value."""
