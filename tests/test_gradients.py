@@ -223,7 +223,7 @@ def test_blocks_do_not_show(
     grad = rng.integers(-9, 10, whole.shape).astype(np.float64)
     expected = pullback(grad)
     for size in (1, 3 * math.prod(whole.shape[1:-1]) * window.size * channels * 8):
-        monkeypatch.setattr("lutra.frontend.ops.conv.BLOCK", size)
+        monkeypatch.setattr("lutra.frontend.ops.correlation.BLOCK", size)
         parts, pullback = op.vjp([True, True, True], x, w, w[0, ..., 0, :].reshape(-1)[:4])
         np.testing.assert_array_equal(parts, whole)
         for ours, theirs in zip(pullback(grad), expected, strict=True):

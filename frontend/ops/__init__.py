@@ -6,11 +6,13 @@ from .activation import Relu, Sigmoid, Softmax, Tanh
 from .arithmetic import Add, Div, MatMul, Mul, ReduceMax, ReduceSum, Sub
 from .base import Array, Computable, Operator, Pullback, Shape
 from .conv import Conv
+from .conv_transpose import ConvTranspose
 from .dense import Dense
 from .dropout import Dropout
 from .elementwise import Abs, Exp, Log, Neg, Power
 from .losses import SoftmaxCrossEntropy, SquaredError
 from .pool import AveragePool, GlobalAveragePool, MaxPool, SumPool
+from .rearrange import Concat, Pad, Slice, Upsample
 from .reduction import Mean, Sum
 from .shape import Flatten, Reshape, Transpose, View
 from .window import Window
@@ -18,9 +20,14 @@ from .window import Window
 Op = (
     Dense
     | Conv
+    | ConvTranspose
     | MaxPool
     | AveragePool
     | GlobalAveragePool
+    | Add
+    | Sub
+    | Mul
+    | MatMul
     | Relu
     | Sigmoid
     | Tanh
@@ -28,6 +35,10 @@ Op = (
     | Flatten
     | Reshape
     | Transpose
+    | Slice
+    | Pad
+    | Upsample
+    | Concat
 )
 """Ops of a float graph: what a network can be made of."""
 
@@ -37,7 +48,9 @@ __all__ = [
     "Array",
     "AveragePool",
     "Computable",
+    "Concat",
     "Conv",
+    "ConvTranspose",
     "Dense",
     "Div",
     "Dropout",
@@ -52,6 +65,7 @@ __all__ = [
     "Neg",
     "Op",
     "Operator",
+    "Pad",
     "Power",
     "Pullback",
     "ReduceMax",
@@ -60,6 +74,7 @@ __all__ = [
     "Reshape",
     "Shape",
     "Sigmoid",
+    "Slice",
     "Softmax",
     "SoftmaxCrossEntropy",
     "SquaredError",
@@ -68,6 +83,7 @@ __all__ = [
     "SumPool",
     "Tanh",
     "Transpose",
+    "Upsample",
     "View",
     "Window",
 ]

@@ -95,28 +95,44 @@ class Div:
 
 @dataclass(frozen=True)
 class MatMul:
-    """Matrix product over the last two axes, broadcast over those before: (n, k) · (k, m)."""
+    """Matrix product over the last two axes, broadcast over those before: (n, k) · (k, m).
+
+    Attributes:
+        transposed: the second operand is stored as (..., m, k).
+    """
+
+    transposed: bool = False
 
     def infer(self, *shapes: Shape) -> Shape:
         a, b = shapes
+        inner, outer = (-1, -2) if self.transposed else (-2, -1)
         expect(
-            len(a) >= 2 and len(b) >= 2 and a[-1] == b[-2],
+            len(a) >= 2 and len(b) >= 2 and a[-1] == b[inner],
             "matrices do not fit for a product",
             found=f"{a} and {b}",
-            expected="(..., n, k) and (..., k, m)",
+            expected=f"(..., n, k) and (..., {'m, k' if self.transposed else 'k, m'})",
         )
-        return (*_broadcast((a[:-2], b[:-2])), a[-2], b[-1])
+        return (*_broadcast((a[:-2], b[:-2])), a[-2], b[outer])
 
     def forward(self, *inputs: Array) -> Array:
-        self.infer(inputs[0].shape, inputs[1].shape)
-        return np.asarray(inputs[0] @ inputs[1])
+        a, b = inputs
+        self.infer(a.shape, b.shape)
+        return np.asarray(a @ (b.swapaxes(-1, -2) if self.transposed else b))
 
     def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
         a, b = inputs
-        return self.forward(a, b), lambda grad: (
-            unbroadcast(grad @ b.swapaxes(-1, -2), a.shape) if needs[0] else None,
-            unbroadcast(a.swapaxes(-1, -2) @ grad, b.shape) if needs[1] else None,
-        )
+
+        def pullback(grad: Array) -> tuple[Array | None, ...]:
+            da = grad @ (b if self.transposed else b.swapaxes(-1, -2)) if needs[0] else None
+            db = None
+            if needs[1]:
+                left, right = (grad, a) if self.transposed else (a, grad)
+                if b.ndim == 2:  # one product instead of one for each matrix, and a sum of them
+                    left, right = (x.reshape(-1, x.shape[-1]) for x in (left, right))
+                db = unbroadcast(left.swapaxes(-1, -2) @ right, b.shape)
+            return None if da is None else unbroadcast(da, a.shape), db
+
+        return self.forward(a, b), pullback
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,14 @@ class MaxPool:
 
     def infer(self, *shapes: Shape) -> Shape:
         (x,) = shapes
-        pairs = zip(self.window.pad, self.window.kernel, strict=True)
+        out = self.window.infer(x)
         expect(
-            all(max(pad) < kernel for pad, kernel in pairs),
+            not self.window.padded or self.window.counts(x).min() > 0,
             "a pooling window must not lie in the padding alone",
-            found=f"kernel {self.window.kernel}, padding {self.window.pad}",
-            expected="padding smaller than the kernel",
+            found=f"input {x}, kernel {self.window.kernel}, padding {self.window.pad}",
+            expected="a value of the input in each window",
         )
-        return (*self.window.infer(x), x[-1])
+        return (*out, x[-1])
 
     def forward(self, *inputs: Array) -> Array:
         return self.window.fold(self.window.extend(inputs[0], -np.inf), np.maximum)
@@ -80,8 +80,7 @@ class SumPool:
 
     def forward(self, *inputs: Array) -> Array:
         (x,) = inputs
-        out = self.window.infer(x.shape[1:])
-        if out == (1,) * len(out) and self.window.kernel == x.shape[1:-1]:
+        if self.window.kernel == x.shape[1:-1] and not self.window.padded:
             return np.asarray(x.sum(axis=tuple(range(1, x.ndim - 1)), keepdims=True))
         return self.window.fold(self.window.extend(x), np.add)
 
@@ -89,8 +88,7 @@ class SumPool:
         (x,) = inputs
 
         def pullback(grad: Array) -> tuple[Array | None, ...]:
-            spatial = (n + sum(p) for n, p in zip(x.shape[1:], self.window.pad, strict=False))
-            total = np.zeros((x.shape[0], *spatial, x.shape[-1]), grad.dtype)
+            total = np.zeros(self.window.extended(x.shape), grad.dtype)
             for tap in self.window.taps(grad.shape[1:-1]):
                 total[tap] += grad
             return (total[self.window.inner(x.shape)],)
@@ -100,27 +98,64 @@ class SumPool:
 
 @dataclass(frozen=True)
 class AveragePool:
-    """The mean of each window, over as many positions as the kernel has.  No padding."""
+    """The mean of each window over those of its positions that count.
+
+    Positions in the input count, and those in the padding that are within ``counted`` of it.
+
+    Attributes:
+        counted: how far beyond the input positions count, ``(before, after)`` along each axis;
+            nothing if empty, which zeros become.
+    """
 
     window: Window
+    counted: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not any(map(any, self.counted)):
+            object.__setattr__(self, "counted", ())
 
     def infer(self, *shapes: Shape) -> Shape:
+        (x,) = shapes
+        out = self.window.infer(x)
+        pad = self.window.pad
+        counted = self.counted or ((0, 0),) * len(pad)
         expect(
-            not self.window.padded,
-            "average pooling with padding is not supported yet",
-            found=self.window.pad,
-            expected="no padding",
+            len(counted) == len(pad)
+            and all(
+                0 <= some <= whole
+                for pairs in zip(counted, pad, strict=True)
+                for some, whole in zip(*pairs, strict=True)
+            ),
+            "an average can count no more than the padding",
+            found=f"counted {self.counted}, padding {pad}",
+            expected="for each axis as much as the padding, or less",
         )
-        return SumPool(self.window).infer(*shapes)
+        expect(
+            not self.window.padded or self.counts(x).min() > 0,
+            "a pooling window has no position that counts",
+            found=f"input {x}, kernel {self.window.kernel}, padding {pad}, counted {self.counted}",
+            expected="at least one position in each window",
+        )
+        return (*out, x[-1])
+
+    def counts(self, x: Shape) -> Array:
+        """What the sum of each window is divided by, for an input of shape ``x`` (no batch)."""
+        return self.window.counts(x, self.counted)
+
+    def _scale(self, x: Array) -> Array:
+        """Reciprocals of the counts: one for each position, or for all if they are alike."""
+        if not self.window.padded:
+            return np.asarray(1 / self.window.size, x.dtype)
+        return (1 / self.counts(x.shape[1:]))[..., None].astype(x.dtype)
 
     def forward(self, *inputs: Array) -> Array:
         y = SumPool(self.window).forward(*inputs)
-        y *= np.asarray(1 / self.window.size, y.dtype)
+        y *= self._scale(inputs[0])
         return y
 
     def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
         _, pullback = SumPool(self.window).vjp(needs, *inputs)
-        scale = np.asarray(1 / self.window.size, inputs[0].dtype)
+        scale = self._scale(inputs[0])
         return self.forward(*inputs), lambda grad: pullback(grad * scale)
 
 

@@ -16,14 +16,20 @@ class Window:
     """A kernel that slides over the spatial axes of a channels-last array.
 
     Attributes:
-        kernel: size along each spatial axis (one or two of them).
+        kernel: positions along each spatial axis (one or two of them).
         stride: step along each axis.
         pad: padding ``(before, after)`` along each axis.
+        dilation: distance of neighbouring positions along each axis; ones if empty.
     """
 
     kernel: Shape
     stride: Shape
     pad: tuple[tuple[int, int], ...]
+    dilation: Shape = ()
+
+    def __post_init__(self) -> None:
+        if not self.dilation:
+            object.__setattr__(self, "dilation", (1,) * len(self.kernel))
 
     @staticmethod
     def of(
@@ -39,6 +45,11 @@ class Window:
         return math.prod(self.kernel)
 
     @property
+    def reach(self) -> Shape:
+        """Size along each axis from a window's first position to its last: d (k - 1) + 1."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    @property
     def padded(self) -> bool:
         return any(before or after for before, after in self.pad)
 
@@ -48,63 +59,94 @@ class Window:
         Raises:
             ShapeError: the ranks differ, a size is not positive, or the window does not fit.
         """
-        rank = len(self.kernel)
+        self.expect_sound()
         expect(
-            rank in (1, 2) and len(self.stride) == rank and len(self.pad) == rank,
-            "kernel, stride and padding must have one or two axes alike",
-            found=f"kernel {self.kernel}, stride {self.stride}, padding {self.pad}",
-            expected="the same number of axes in each",
-        )
-        expect(
-            min(self.kernel) >= 1
-            and min(self.stride) >= 1
-            and min(itertools.chain.from_iterable(self.pad)) >= 0,
-            "kernel and stride must be at least 1, padding at least 0",
-            found=f"kernel {self.kernel}, stride {self.stride}, padding {self.pad}",
-            expected="sizes that slide",
-        )
-        expect(
-            len(x) == rank + 1,
+            len(x) == len(self.kernel) + 1,
             "the input's rank does not fit the kernel",
             found=x,
-            expected=f"{rank} spatial axes and the channels",
+            expected=f"{len(self.kernel)} spatial axes and the channels",
         )
         out = tuple(
-            (n + sum(p) - k) // s + 1
-            for n, k, s, p in zip(x, self.kernel, self.stride, self.pad, strict=False)
+            (n + sum(p) - r) // s + 1
+            for n, r, s, p in zip(x, self.reach, self.stride, self.pad, strict=False)
         )
+        dilated = "" if max(self.dilation) == 1 else f", dilation {self.dilation}"
         expect(
             min(out) >= 1,
             "the kernel is larger than the padded input",
-            found=f"input {x}, kernel {self.kernel}, padding {self.pad}",
+            found=f"input {x}, kernel {self.kernel}, padding {self.pad}{dilated}",
             expected="at least one position",
         )
         return out
+
+    def expect_sound(self) -> None:
+        """Raise a ShapeError if the attributes make no window, whatever the input is."""
+        rank = len(self.kernel)
+        found = (
+            f"kernel {self.kernel}, stride {self.stride}, padding {self.pad}, "
+            f"dilation {self.dilation}"
+        )
+        expect(
+            rank in (1, 2) and {len(self.stride), len(self.pad), len(self.dilation)} == {rank},
+            "kernel, stride, padding and dilation must have one or two axes alike",
+            found=found,
+            expected="the same number of axes in each",
+        )
+        expect(
+            min(self.kernel + self.stride + self.dilation) >= 1
+            and min(itertools.chain.from_iterable(self.pad)) >= 0,
+            "kernel, stride and dilation must be at least 1, padding at least 0",
+            found=found,
+            expected="sizes that slide",
+        )
+
+    def counts(self, x: Shape, margin: tuple[tuple[int, int], ...] = ()) -> Array:
+        """How many positions of each window lie in the input, or within ``margin`` of it.
+
+        Args:
+            x: shape of the input (spatial axes, then channels).
+            margin: what counts beyond the input, ``(before, after)`` along each axis; nothing if
+                empty.
+
+        Returns:
+            Integers of the spatial output shape.
+        """
+        margin = margin or ((0, 0),) * len(self.kernel)
+        counts = np.ones((), np.int64)
+        for axis, n in enumerate(self.infer(x)):
+            first = np.arange(n) * self.stride[axis] - self.pad[axis][0]
+            place = first[:, None] + np.arange(self.kernel[axis]) * self.dilation[axis]
+            before, after = margin[axis]
+            inside = (place >= -before) & (place < x[axis] + after)
+            counts = np.multiply.outer(counts, inside.sum(axis=1))
+        return counts
 
     def extend(self, x: Array, value: float = 0.0) -> Array:
         """``x`` with the padding filled in."""
         if not self.padded:
             return x
-        shape = (
-            x.shape[0],
-            *(n + sum(p) for n, p in zip(x.shape[1:], self.pad, strict=False)),
-            x.shape[-1],
-        )
+        shape = self.extended(x.shape)
         padded = np.full(shape, value, x.dtype) if value else np.zeros(shape, x.dtype)
         padded[self.inner(x.shape)] = x
         return padded
 
+    def extended(self, shape: Shape) -> Shape:
+        """The shape (with batch) that an array of ``shape`` has with the padding."""
+        spatial = (n + sum(p) for n, p in zip(shape[1:], self.pad, strict=False))
+        return (shape[0], *spatial, shape[-1])
+
     @property
     def tiles(self) -> bool:
         """Whether windows lie side by side: they share no position, and nothing is padded."""
-        return self.kernel == self.stride and not self.padded
+        return self.kernel == self.stride == self.reach and not self.padded
 
     def fold(self, padded: Array, combine: np.ufunc) -> Array:
         """Combine the values of each window, one spatial axis after the other."""
-        for axis, (k, s) in enumerate(zip(self.kernel, self.stride, strict=True), 1):
-            end = (padded.shape[axis] - k) // s * s + 1
+        spans = zip(self.kernel, self.reach, self.stride, self.dilation, strict=True)
+        for axis, (k, reach, s, d) in enumerate(spans, 1):
+            end = (padded.shape[axis] - reach) // s * s + 1
             before = (slice(None),) * axis
-            parts = [padded[(*before, slice(i, i + end, s))] for i in range(k)]
+            parts = [padded[(*before, slice(i * d, i * d + end, s))] for i in range(k)]
             padded = combine(parts[0], parts[1]) if k > 1 else parts[0].copy()
             for part in parts[2:]:
                 combine(padded, part, out=padded)
@@ -133,10 +175,30 @@ class Window:
             (
                 slice(None),
                 *(
-                    slice(k, k + s * (n - 1) + 1, s)
-                    for k, s, n in zip(position, self.stride, out, strict=True)
+                    slice(k * d, k * d + s * (n - 1) + 1, s)
+                    for k, d, s, n in zip(position, self.dilation, self.stride, out, strict=True)
                 ),
                 slice(None),
             )
             for position in itertools.product(*map(range, self.kernel))
         ]
+
+
+def ceil_pad(
+    size: int, kernel: int, stride: int, pad: tuple[int, int] = (0, 0), dilation: int = 1
+) -> int:
+    """Padding to add after an axis so that it has as many windows as with ONNX's ``ceil_mode``.
+
+    There are ``ceil((size + before + after - reach) / stride) + 1`` windows then, but none starts
+    in the padding after the input (``ceil_mode`` of ONNX's pools, and of PyTorch's).
+
+    Args:
+        size: the input's size along the axis.
+        pad: the padding that is there already, ``(before, after)``.
+    """
+    before, after = pad
+    rest = size + before + after - dilation * (kernel - 1) - 1
+    windows = -(-rest // stride) + 1
+    if (windows - 1) * stride >= size + before:
+        windows -= 1
+    return max((windows - 1) * stride - rest, 0)

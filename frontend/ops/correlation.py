@@ -1,0 +1,214 @@
+"""Cross-correlation in groups and its two gradients, as matrix products over gathered windows.
+
+Convolution and transposed convolution are both made of these three: one's result is the other's
+gradient.  Arrays are channels last with a batch axis, weights ``(K..., C / groups, M)``.  The
+number of windows along each axis is always given: it need not be all that would fit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from .base import Array, Shape
+from .window import Window
+
+BLOCK = 2**19
+"""Bytes of gathered windows that are worked on at a time: they should stay in the cache."""
+
+
+class Correlation(Protocol):
+    """What convolution needs of a way to compute it."""
+
+    def forward(self, x: Array, w: Array, bias: Array | None, out: Shape) -> Array:
+        """Results ``(batch, *out, M)``."""
+
+    def weight_gradient(self, grad: Array, x: Array, w: Array) -> Array:
+        """The gradient with respect to ``w``, of which only the shape matters."""
+
+    def input_gradient(self, grad: Array, w: Array, shape: Shape) -> Array:
+        """The gradient with respect to an input of ``shape`` (with batch)."""
+
+
+def correlation(window: Window, groups: int, w: Array) -> Correlation:
+    """The faster way for the weight ``w``."""
+    if groups > 1 and w.shape[-2] == 1:
+        return Depthwise(window, groups)
+    return Product(window, groups)
+
+
+@dataclass(frozen=True)
+class Product:
+    """One matrix product for each group."""
+
+    window: Window
+    groups: int
+
+    def forward(self, x: Array, w: Array, bias: Array | None, out: Shape) -> Array:
+        kinds = [x, w] if bias is None else [x, w, bias]
+        y = np.empty((len(x), *out, w.shape[-1]), np.result_type(*kinds))
+        row = None if bias is None else np.tile(bias, out[-1])  # long rows are added much faster
+        matrices = self._matrices(w)
+        for part, columns in self._columns(x, out):
+            target = y[part]
+            np.matmul(columns, matrices, out=self._grouped(target))
+            if row is not None:
+                rows = target.reshape(-1, len(row))
+                rows += row
+        return y
+
+    def weight_gradient(self, grad: Array, x: Array, w: Array) -> Array:
+        total = np.zeros(self._matrices(w).shape, grad.dtype)
+        for part, columns in self._columns(x, grad.shape[1:-1]):
+            total += columns.swapaxes(1, 2) @ self._grouped(grad[part])
+        split = total.reshape(self.groups, *w.shape[:-1], -1)
+        return np.moveaxis(split, 0, -2).reshape(w.shape)
+
+    def input_gradient(self, grad: Array, w: Array, shape: Shape) -> Array:
+        """Each kernel position's share, added back where it came from."""
+        out = grad.shape[1:-1]
+        total = np.zeros(self.window.extended(shape), grad.dtype)
+        split = w.reshape(-1, w.shape[-2], self.groups, w.shape[-1] // self.groups)
+        back = np.ascontiguousarray(split.transpose(0, 2, 3, 1), grad.dtype)
+        taps = self.window.taps(out)
+        block = samples(len(taps) * math.prod(out) * shape[-1] * grad.itemsize, len(grad))
+        buffer = np.empty((len(taps), block * math.prod(out), shape[-1]), grad.dtype)
+        for start in range(0, len(grad), block):
+            part = slice(start, min(start + block, len(grad)))
+            shares = buffer[:, : (part.stop - start) * math.prod(out)]
+            np.matmul(self._grouped(grad[part]), back, out=self._grouped(shares, len(taps)))
+            target = total[part]
+            for share, tap in zip(shares, taps, strict=True):
+                target[tap] += share.reshape(-1, *out, shape[-1])
+        return total[self.window.inner(shape)]
+
+    def _grouped(self, x: Array, *lead: int) -> Array:
+        """The rows of ``x``, its channels apart by groups: (lead..., groups, rows, channels)."""
+        rows = x.shape[1] if lead else math.prod(x.shape[:-1])
+        return x.reshape(*lead, rows, self.groups, -1).swapaxes(-2, -3)
+
+    def _matrices(self, w: Array) -> Array:
+        """A matrix for each group: (groups, positions · channels, outputs)."""
+        split = w.reshape(-1, w.shape[-2], self.groups, w.shape[-1] // self.groups)
+        return split.transpose(2, 0, 1, 3).reshape(self.groups, -1, split.shape[-1])
+
+    def _columns(self, x: Array, out: Shape) -> Iterator[tuple[slice, Array]]:
+        """Windows of ``x`` as rows: (groups, samples · places, positions · channels).
+
+        They come in blocks of samples that fit the cache, with the samples that each is of.  The
+        next block overwrites the last one.
+        """
+        padded = np.ascontiguousarray(self.window.extend(x))
+        # One channel: a plane for each kernel position, because their rows are contiguous.
+        planes = x.shape[-1] == 1
+        views = padded[..., 0] if planes else self._windows(padded, out)
+        width = self.window.size * x.shape[-1]
+        block = samples(math.prod(out) * width * x.itemsize, len(x))
+        buffer = np.empty(block * math.prod(out) * width, x.dtype)
+        taps = [tap[:-1] for tap in self.window.taps(out)] if planes else []
+        for start in range(0, len(x), block):
+            part = slice(start, min(start + block, len(x)))
+            rows = (part.stop - start) * math.prod(out)
+            flat = buffer[: rows * width]
+            if planes:
+                for plane, tap in zip(flat.reshape(width, -1, *out), taps, strict=True):
+                    plane[...] = views[part][tap]
+                yield part, flat.reshape(1, width, rows).swapaxes(1, 2)
+            else:
+                flat.reshape(-1, *views.shape[1:])[...] = views[part]
+                yield part, self._grouped(flat.reshape(rows, width))
+
+    def _windows(self, padded: Array, out: Shape) -> Array:
+        """All windows as a view: (batch, places..., groups, kernel axes..., channels)."""
+        window, steps = self.window, padded.strides
+        channels = padded.shape[-1] // self.groups
+        return as_strided(
+            padded,
+            (len(padded), *out, self.groups, *window.kernel, channels),
+            (
+                steps[0],
+                *(step * s for step, s in zip(steps[1:], window.stride, strict=False)),
+                steps[-1] * channels,
+                *(step * d for step, d in zip(steps[1:], window.dilation, strict=False)),
+                steps[-1],
+            ),
+            writeable=False,
+        )
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """One input channel to each group: products of whole planes, one kernel position at a time."""
+
+    window: Window
+    groups: int
+
+    def forward(self, x: Array, w: Array, bias: Array | None, out: Shape) -> Array:
+        kinds = [x, w] if bias is None else [x, w, bias]
+        padded = self.window.extend(self._repeated(x, w))
+        rows = self._rows(w, out)
+        y = np.empty((len(x), *out, w.shape[-1]), np.result_type(*kinds))
+        start = None if bias is None else np.tile(bias, (out[-1], 1))
+        for part, product in self._blocks(y):
+            source, target = padded[part], y[part]
+            for i, (tap, row) in enumerate(zip(self.window.taps(out), rows, strict=True)):
+                if i:
+                    np.multiply(source[tap], row, out=product)
+                    target += product
+                else:
+                    np.multiply(source[tap], row, out=target)
+            if start is not None:
+                target += start
+        return y
+
+    def weight_gradient(self, grad: Array, x: Array, w: Array) -> Array:
+        padded = self.window.extend(self._repeated(x, w))
+        total = np.zeros((self.window.size, w.shape[-1]), grad.dtype)
+        for part, product in self._blocks(grad):
+            source, flat = padded[part], product.reshape(-1, w.shape[-1])
+            ones = np.ones(len(flat), grad.dtype)  # a matrix product sums faster than a sum
+            for tap, result in zip(self.window.taps(grad.shape[1:-1]), total, strict=True):
+                np.multiply(source[tap], grad[part], out=product)
+                result += ones @ flat
+        return total.reshape(w.shape)
+
+    def input_gradient(self, grad: Array, w: Array, shape: Shape) -> Array:
+        total = np.zeros(self.window.extended((*shape[:-1], w.shape[-1])), grad.dtype)
+        out = grad.shape[1:-1]
+        rows = self._rows(w.astype(grad.dtype, copy=False), out)
+        for part, product in self._blocks(grad):
+            target = total[part]
+            for tap, row in zip(self.window.taps(out), rows, strict=True):
+                np.multiply(grad[part], row, out=product)
+                target[tap] += product
+        inner = total[self.window.inner(shape)]
+        if self.groups == w.shape[-1]:
+            return inner
+        return np.asarray(inner.reshape(*shape, -1).sum(axis=-1))
+
+    def _repeated(self, x: Array, w: Array) -> Array:
+        """``x`` with as many channels as there are outputs, each group's standing together."""
+        return x if self.groups == w.shape[-1] else x.repeat(w.shape[-1] // self.groups, -1)
+
+    def _rows(self, w: Array, out: Shape) -> Array:
+        """Weights repeated along the last axis: NumPy takes rows of equal length much faster."""
+        planes = w.reshape(self.window.size, 1, w.shape[-1])
+        return np.ascontiguousarray(planes.repeat(out[-1], 1))
+
+    def _blocks(self, y: Array) -> Iterator[tuple[slice, Array]]:
+        """Parts of a batch of results like ``y``, and room for a product as large as each."""
+        block = samples(4 * y[0].nbytes if len(y) else 1, len(y))
+        buffer = np.empty((block, *y.shape[1:]), y.dtype)
+        for start in range(0, len(y), block):
+            part = slice(start, min(start + block, len(y)))
+            yield part, buffer[: part.stop - start]
+
+
+def samples(size: int, batch: int) -> int:
+    """How many samples of ``size`` bytes each make a block."""
+    return min(max(1, BLOCK // size), max(batch, 1))
