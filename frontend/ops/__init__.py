@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .activation import Relu, Sigmoid, Softmax, Tanh
+from .activation import Clip, HardSigmoid, HardSwish, LeakyRelu, PRelu, Relu
 from .arithmetic import Add, Div, MatMul, Mul, ReduceMax, ReduceSum, Sub
 from .base import Array, Computable, Operator, Pullback, Shape
 from .conv import Conv
@@ -10,11 +10,17 @@ from .conv_transpose import ConvTranspose
 from .dense import Dense
 from .dropout import Dropout
 from .elementwise import Abs, Exp, Log, Neg, Power
-from .losses import SoftmaxCrossEntropy, SquaredError
+from .gru import Gru
+from .losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from .lstm import Lstm
+from .normalisation import BatchNorm, BatchNormTraining, LayerNorm, RmsNorm, batch_statistics
 from .pool import AveragePool, GlobalAveragePool, MaxPool, SumPool
 from .rearrange import Concat, Pad, Slice, Upsample
+from .recurrent import SimpleRnn
 from .reduction import Mean, Sum
 from .shape import Flatten, Reshape, Transpose, View
+from .smooth import Elu, Gelu, Selu, Sigmoid, Silu, Softplus, Tanh
+from .softmax import LogSoftmax, Softmax
 from .window import Window
 
 Op = (
@@ -28,10 +34,24 @@ Op = (
     | Sub
     | Mul
     | MatMul
+    | BatchNorm
+    | LayerNorm
+    | RmsNorm
     | Relu
+    | LeakyRelu
+    | PRelu
+    | Clip
+    | HardSigmoid
+    | HardSwish
     | Sigmoid
     | Tanh
+    | Elu
+    | Selu
+    | Gelu
+    | Silu
+    | Softplus
     | Softmax
+    | LogSoftmax
     | Flatten
     | Reshape
     | Transpose
@@ -39,6 +59,9 @@ Op = (
     | Pad
     | Upsample
     | Concat
+    | SimpleRnn
+    | Lstm
+    | Gru
 )
 """Ops of a float graph: what a network can be made of."""
 
@@ -47,6 +70,9 @@ __all__ = [
     "Add",
     "Array",
     "AveragePool",
+    "BatchNorm",
+    "BatchNormTraining",
+    "Clip",
     "Computable",
     "Concat",
     "Conv",
@@ -54,10 +80,19 @@ __all__ = [
     "Dense",
     "Div",
     "Dropout",
+    "Elu",
     "Exp",
     "Flatten",
+    "Gelu",
     "GlobalAveragePool",
+    "Gru",
+    "HardSigmoid",
+    "HardSwish",
+    "LayerNorm",
+    "LeakyRelu",
     "Log",
+    "LogSoftmax",
+    "Lstm",
     "MatMul",
     "MaxPool",
     "Mean",
@@ -65,6 +100,7 @@ __all__ = [
     "Neg",
     "Op",
     "Operator",
+    "PRelu",
     "Pad",
     "Power",
     "Pullback",
@@ -72,11 +108,17 @@ __all__ = [
     "ReduceSum",
     "Relu",
     "Reshape",
+    "RmsNorm",
+    "Selu",
     "Shape",
     "Sigmoid",
+    "SigmoidCrossEntropy",
+    "Silu",
+    "SimpleRnn",
     "Slice",
     "Softmax",
     "SoftmaxCrossEntropy",
+    "Softplus",
     "SquaredError",
     "Sub",
     "Sum",
@@ -86,4 +128,5 @@ __all__ = [
     "Upsample",
     "View",
     "Window",
+    "batch_statistics",
 ]

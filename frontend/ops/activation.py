@@ -1,4 +1,4 @@
-"""Activations: functions of each value alone, and softmax over the last axis."""
+"""Activations of straight pieces: functions of each value alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import Array, Pullback, Shape, expect
+from ..errors import LutraError
+from .base import Array, Pullback, Shape, expect, unbroadcast
 
 BLOCK = 2**14
 """Values that ReLU works on at a time."""
@@ -38,59 +39,142 @@ class Relu:
 
 
 @dataclass(frozen=True)
-class Sigmoid:
-    """``1 / (1 + exp(-x))``, computed as ``(1 + tanh(x / 2)) / 2`` so that nothing overflows."""
+class LeakyRelu:
+    """``x`` where it is positive, ``slope · x`` elsewhere."""
+
+    slope: float = 0.01
 
     def infer(self, *shapes: Shape) -> Shape:
         return shapes[0]
-
-    def forward(self, *inputs: Array) -> Array:
-        y = np.tanh(inputs[0] * 0.5)
-        y += 1
-        y *= 0.5
-        return y
-
-    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
-        y = self.forward(*inputs)
-        return y, lambda grad: (grad * y * (1 - y),)
-
-
-@dataclass(frozen=True)
-class Tanh:
-    """Hyperbolic tangent."""
-
-    def infer(self, *shapes: Shape) -> Shape:
-        return shapes[0]
-
-    def forward(self, *inputs: Array) -> Array:
-        return np.tanh(inputs[0])
-
-    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
-        y = self.forward(*inputs)
-        return y, lambda grad: (grad * (1 - y * y),)
-
-
-@dataclass(frozen=True)
-class Softmax:
-    """``exp(x - max x) / sum exp(x - max x)`` over the last axis."""
-
-    def infer(self, *shapes: Shape) -> Shape:
-        (x,) = shapes
-        expect(len(x) >= 1, "softmax needs an axis", found=x, expected="(..., n)")
-        return x
 
     def forward(self, *inputs: Array) -> Array:
         (x,) = inputs
-        y: Array = np.exp(x - x.max(axis=-1, keepdims=True))
-        y /= y.sum(axis=-1, keepdims=True)
+        larger = np.maximum if self.slope <= 1 else np.minimum
+        return np.asarray(larger(x, x * self.slope))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        (x,) = inputs
+        return self.forward(x), lambda grad: (_leaky_slope(x, self.slope) * grad,)
+
+
+@dataclass(frozen=True)
+class PRelu:
+    """``x`` where it is positive, ``slope · x`` elsewhere, with a slope that is learnt.
+
+    Inputs: x ``(..., C)``; slope ``(C,)``, one a channel, or ``(1,)``, one for all.
+    """
+
+    def infer(self, *shapes: Shape) -> Shape:
+        x, slope = shapes
+        expect(
+            slope == (1,) or (len(x) >= 1 and slope == x[-1:]),
+            "PReLU input and slope do not fit",
+            found=f"input {x}, slope {slope}",
+            expected="a slope of shape (C,) for an input (..., C), or (1,)",
+        )
+        return x
+
+    def forward(self, *inputs: Array) -> Array:
+        x, slope = inputs
+        y = np.minimum(x, 0) * slope
+        y += np.maximum(x, 0)  # one of the two is 0
         return y
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        x, slope = inputs
+
+        def pullback(grad: Array) -> tuple[Array | None, ...]:
+            dx = _leaky_slope(x, slope) * grad if needs[0] else None
+            return (dx, unbroadcast(np.minimum(x, 0) * grad, slope.shape) if needs[1] else None)
+
+        return self.forward(*inputs), pullback
+
+
+def _leaky_slope(x: Array, slope: Array | float) -> Array:
+    """1 where ``x`` is positive, ``slope`` elsewhere."""
+    result = np.multiply(x <= 0, slope, dtype=x.dtype)
+    result += x > 0
+    return result
+
+
+@dataclass(frozen=True)
+class Clip:
+    """``x`` between two bounds, either of which may be infinite.
+
+    Raises:
+        LutraError: the bounds are not in order.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise LutraError(
+                "the bounds of a clip are not in order",
+                found=f"low {self.low}, high {self.high}",
+                expected="low <= high",
+            )
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def forward(self, *inputs: Array) -> Array:
+        return np.asarray(np.clip(inputs[0], self.low, self.high))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        (x,) = inputs
+        return self.forward(x), lambda grad: (grad * ((x > self.low) & (x < self.high)),)
+
+
+@dataclass(frozen=True)
+class HardSigmoid:
+    """``slope · x + offset`` between 0 and 1."""
+
+    slope: float = 0.2
+    offset: float = 0.5
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def forward(self, *inputs: Array) -> Array:
+        y = inputs[0] * self.slope
+        y += self.offset
+        return np.asarray(np.clip(y, 0, 1))
 
     def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
         y = self.forward(*inputs)
 
         def pullback(grad: Array) -> tuple[Array | None, ...]:
-            share = grad * y
-            share -= y * share.sum(axis=-1, keepdims=True)
-            return (share,)
+            part = grad * self.slope
+            part *= (y > 0) & (y < 1)
+            return (part,)
 
         return y, pullback
+
+
+@dataclass(frozen=True)
+class HardSwish:
+    """``x`` times ``x/6 + 1/2`` between 0 and 1 (Howard et al., 2019)."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def forward(self, *inputs: Array) -> Array:
+        return np.asarray(inputs[0] * self._share(*inputs))
+
+    def _share(self, x: Array) -> Array:
+        return HardSigmoid(1 / 6, 0.5).forward(x)
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        (x,) = inputs
+        share = self._share(x)
+
+        def pullback(grad: Array) -> tuple[Array | None, ...]:
+            slope = x * (1 / 6)
+            slope *= (share > 0) & (share < 1)
+            slope += share
+            slope *= grad
+            return (slope,)
+
+        return x * share, pullback

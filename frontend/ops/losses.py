@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .base import Array, Pullback, Shape, expect
+from .smooth import Sigmoid, Softplus
 
 
 def _scalar(shapes: tuple[Shape, ...]) -> Shape:
@@ -77,3 +78,32 @@ class SoftmaxCrossEntropy:
             return (share, None)
 
         return loss, pullback
+
+
+@dataclass(frozen=True)
+class SigmoidCrossEntropy:
+    """Mean over all values of ``-t · log sigmoid(x) - (1 - t) · log(1 - sigmoid(x))``.
+
+    x are logits; the targets t are probabilities and are not differentiated.  Each term is
+    computed as ``softplus(x) - t · x``, so that nothing overflows.
+    """
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return _scalar(shapes)
+
+    def forward(self, *inputs: Array) -> Array:
+        logits, targets = inputs
+        terms = Softplus().forward(logits)
+        terms -= targets * logits
+        return np.asarray(terms.mean())
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        logits, targets = inputs
+
+        def pullback(grad: Array) -> tuple[Array | None, ...]:
+            share = Sigmoid().forward(logits)
+            share -= targets
+            share *= grad / np.asarray(share.size, share.dtype)
+            return (share, None)
+
+        return self.forward(*inputs), pullback
