@@ -1,18 +1,38 @@
-"""A model: layers in sequence, with their weights."""
+"""A model: layers with their weights.
+
+Layers in sequence are a list; any other network without cycles is described by calling layers on
+symbols, from one ``Input`` to the output::
+
+    from lutra.frontend.layers import Add, Conv2D, Dense, Flatten, Input, ReLU
+    from lutra.frontend.model import Model
+
+    model = Model([Flatten(), Dense(32), ReLU(), Dense(10)], input_shape=(8, 8, 1), seed=0)
+
+    x = Input((8, 8, 1))
+    a = ReLU()(Conv2D(8, padding="same")(x))
+    b = Conv2D(8, padding="same")(a)
+    y = Dense(10)(Flatten()(Add()(a, b)), name="logits")
+    model = Model.of(y, seed=0)
+
+Every call is a layer of its own with weights of its own.  Layers are named by their kind and a
+number (``conv1``, ``dense2``) or as the call says; those within a composite, such as
+``MultiHeadAttention``, bear its name as well (``attention1.query``).  In a list may stand layers,
+composites, and any function from symbol to symbol.
+"""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from . import layers, ops
-from .errors import LutraError, ModelError, ShapeError
+from . import ops
+from .errors import ModelError, ShapeError
 from .graph import Graph, Node, Port
-from .layers import Layer
+from .initialisers import He, Xavier
+from .layers.activations import Activation
+from .layers.base import Block, Input, Layer, State, Symbol, Weight, chain, names, topological
 from .ops import Array, Op, Shape
 from .tensor import Tensor, Variable, apply, no_grad
 
@@ -25,91 +45,119 @@ class Stage:
         name: the layer's name in the model, such as ``conv1``.
         layer: its description.
         op: the op that computes it.
-        variables: its weights, in the op's order.
+        inputs: numbers of the values that it reads: 0 is the model's input, 1 the result of the
+            first stage, and so on.
+        weights: its own tensors, in the op's order: a :class:`Variable` if it is trained.
         shape: the output's shape, without the batch axis.
     """
 
     name: str
     layer: Layer
     op: Op | ops.Dropout
-    variables: tuple[Variable, ...]
+    inputs: tuple[int, ...]
+    weights: tuple[Tensor, ...]
     shape: Shape
 
 
 class Model:
-    """Layers in sequence, with weights for one input shape.
+    """Layers in sequence, with weights for one input shape; see :meth:`of` for other networks.
 
     Args:
         sequence: the layers, from input to output.
         input_shape: shape of a sample, without the batch axis, channels last.
         seed: the start weights follow from it alone.
 
+    Attributes:
+        output: the symbol of the result.
+        stages: the layers in their places, each after those that it reads from.
+
     Raises:
         ShapeError: a layer does not fit what comes before it; the error names the layer.
     """
 
-    def __init__(self, sequence: Sequence[Layer], input_shape: Shape, seed: int = 0) -> None:
-        self.input_shape: Shape = tuple(input_shape)
-        self.seed = seed
-        self.generator = np.random.default_rng(seed)
-        """Draws the start weights, then the dropout masks when no other generator is given."""
-        self.stages: tuple[Stage, ...] = ()
-        self._append(sequence)
+    def __init__(self, sequence: Sequence[Block], input_shape: Shape, seed: int = 0) -> None:
+        self._set_up(chain(sequence, Input(input_shape)), seed, {})
 
-    def _append(self, sequence: Sequence[Layer]) -> None:
-        count = Counter(stage.layer.prefix for stage in self.stages)
-        stages = list(self.stages)
-        shape = self.output_shape
-        for i, layer in enumerate(sequence):
-            count[layer.prefix] += 1
-            name = f"{layer.prefix}{count[layer.prefix]}"
-            try:
-                op = layer.op(shape)
-                shapes = layer.weights(shape)
-                shape = op.infer(shape, *shapes.values())
-            except LutraError as error:
-                error.node = error.node or name
-                raise
-            rectified = _next_activation(sequence[i + 1 :])
-            variables = tuple(
-                Variable(initial(part, rectified, self.generator), f"{name}.{key}")
-                for key, part in shapes.items()
+    @staticmethod
+    def of(output: Symbol, seed: int = 0) -> Model:
+        """The model from the only input of ``output`` to ``output``.
+
+        Raises:
+            ModelError: there are several inputs, or two layers of the same name.
+        """
+        model = object.__new__(Model)
+        model._set_up(output, seed, {})
+        return model
+
+    def _set_up(self, output: Symbol, seed: int, made: Mapping[Symbol, Stage]) -> None:
+        """Make the stages on the way to ``output``, but for those that are made already."""
+        self.output = output
+        self.seed = seed
+        self.generator = np.random.default_rng((seed, len(made)) if made else seed)
+        """Draws the start weights, then the dropout masks when no other generator is given."""
+        order = topological(output)
+        inputs = [symbol for symbol in order if symbol.layer is None]
+        if len(inputs) != 1:
+            raise ModelError(
+                "a model has one input", found=f"{len(inputs)} inputs of shapes {_shapes(inputs)}"
             )
-            stages.append(Stage(name, layer, op, variables, shape))
-        self.stages = tuple(stages)
+        self.input_shape: Shape = inputs[0].shape
+        symbols = [symbol for symbol in order if symbol.layer is not None]
+        number = {symbol: i for i, symbol in enumerate(inputs + symbols)}
+        name = names(symbols)
+        rectified = _rectified(symbols)
+        self._stages = {
+            symbol: made.get(symbol)
+            or _stage(symbol, name[symbol], number, rectified[symbol], self.generator)
+            for symbol in symbols
+        }
+        self.stages: tuple[Stage, ...] = tuple(self._stages.values())
+        last = {i: stage for stage in self.stages for i in stage.inputs}
+        self._finished = [tuple(i for i in last if last[i] is stage) for stage in self.stages]
+        """For each stage, the values that no later one reads."""
 
     @property
     def output_shape(self) -> Shape:
         """Shape of the output for one sample, without the batch axis."""
-        return self.stages[-1].shape if self.stages else self.input_shape
+        return self.output.shape
 
     @property
     def variables(self) -> tuple[Variable, ...]:
         """All trainable tensors, from input to output."""
-        return tuple(variable for stage in self.stages for variable in stage.variables)
+        return tuple(value for value in self._saved if isinstance(value, Variable))
+
+    @property
+    def _saved(self) -> tuple[Variable | State, ...]:
+        """All tensors that training changes."""
+        return tuple(
+            value
+            for stage in self.stages
+            for value in stage.weights
+            if isinstance(value, Variable | State)
+        )
 
     @property
     def weights(self) -> dict[str, Array]:
-        """A copy of every variable's value, by name."""
-        return {variable.name: variable.data.copy() for variable in self.variables}
+        """A copy of all that training changes, by name: variables, and running statistics."""
+        return {value.name: value.data.copy() for value in self._saved}
 
     def assign(self, weights: Mapping[str, Array]) -> None:
-        """Set every variable, all or none.
+        """Set all that training changes, all or none.
 
         Raises:
             ModelError: the names or shapes are not this model's.
         """
         self.verify(weights)
-        for variable in self.variables:
-            variable.assign(weights[variable.name])
+        for value in self._saved:
+            value.assign(weights[value.name])
 
     def verify(self, weights: Mapping[str, Array]) -> None:
-        """See that there is a value of the right shape for every variable, and no other.
+        """See that there is a value of the right shape for all that training changes, no other.
 
         Raises:
             ModelError: naming those that are wrong.
         """
-        expected = {variable.name: variable.shape for variable in self.variables}
+        expected = {value.name: value.shape for value in self._saved}
         found = {name: value.shape for name, value in weights.items()}
         if found != expected:
             wrong = sorted(
@@ -133,7 +181,7 @@ class Model:
 
         Args:
             x: batch first, channels last.
-            training: dropout is at work.
+            training: dropout is at work; batch normalisation goes by the batch, and learns.
             generator: draws the dropout masks; the model's own by default.
 
         Raises:
@@ -146,12 +194,19 @@ class Model:
                 found=value.shape,
                 expected=f"(batch, {', '.join(map(str, self.input_shape))})",
             )
-        for stage in self.stages:
-            if not isinstance(stage.layer, layers.Dropout):
-                value = apply(stage.op, value, *stage.variables)
-            elif training and stage.layer.rate > 0:
-                mask = dropout_mask(value, stage.layer.rate, generator or self.generator)
-                value = apply(stage.op, value, Tensor(mask, f"{stage.name}.mask"))
+        values = {0: value}
+        for i, stage in enumerate(self.stages):
+            inputs = [values[number] for number in stage.inputs]
+            if training and stage.layer.differs:
+                chance = generator or self.generator
+                value = stage.layer.train(stage.op, inputs, stage.weights, chance)
+            elif isinstance(stage.op, ops.Dropout):
+                (value,) = inputs
+            else:
+                value = apply(stage.op, *inputs, *stage.weights)
+            for number in self._finished[i]:
+                del values[number]
+            values[i + 1] = value
         return value
 
     def predict(self, x: Array, batch_size: int = 256) -> Array:
@@ -160,11 +215,10 @@ class Model:
             parts = [self(x[i : i + batch_size]).data for i in range(0, max(len(x), 1), batch_size)]
         return np.concatenate(parts)
 
-    def then(self, *more: Layer) -> Model:
+    def then(self, *more: Block) -> Model:
         """This model with layers added at its end; the weights are shared, not copied."""
-        longer = Model((), self.input_shape, self.seed)
-        longer.stages = self.stages
-        longer._append(more)
+        longer = object.__new__(Model)
+        longer._set_up(chain(more, self.output), self.seed, self._stages)
         return longer
 
     def graph(self, name: str = "model") -> Graph:
@@ -173,58 +227,96 @@ class Model:
         Raises:
             ModelError: no layer is left without dropout, or a weight is not finite.
         """
-        kept = [stage for stage in self.stages if not isinstance(stage.op, ops.Dropout)]
-        if not kept:
+        value = {0: "x"}
+        kept: list[tuple[int, Stage]] = []
+        for i, stage in enumerate(self.stages, 1):
+            if isinstance(stage.op, ops.Dropout):
+                value[i] = value[stage.inputs[0]]
+            else:
+                value[i] = stage.name
+                kept.append((i, stage))
+        if value[len(self.stages)] == "x":
             raise ModelError("the model has no layer to export", expected="at least one")
+        value |= {i: "y" for i in value if value[i] == value[len(self.stages)]}
         nodes: list[Node[Op]] = []
         constants: dict[str, Array] = {}
-        value = "x"
-        for stage in kept:
+        for i, stage in kept:
             assert not isinstance(stage.op, ops.Dropout)
-            output = "y" if stage is kept[-1] else stage.name
-            names = tuple(variable.name for variable in stage.variables)
-            nodes.append(Node(stage.name, stage.op, (value, *names), output))
-            for variable in stage.variables:
-                constant = variable.data.astype(np.float32)
+            reads = [value[number] for number in stage.inputs]
+            reads += [weight.name for weight in stage.weights]
+            nodes.append(Node(stage.name, stage.op, tuple(reads), value[i]))
+            for weight in stage.weights:
+                constant = weight.data.astype(np.float32)
                 constant.flags.writeable = False
-                constants[variable.name] = constant
-            value = output
+                constants[weight.name] = constant
         ports = Port.of("x", self.input_shape), Port.of("y", self.output_shape)
         return Graph(name, ports[:1], ports[1:], tuple(nodes), constants)
 
     def describe(self) -> dict[str, object]:
         """What fixes the model before training, in plain values."""
+        known = ("x", *(stage.name for stage in self.stages))
+        lines = []
+        for i, stage in enumerate(self.stages):
+            reads = "" if stage.inputs == (i,) else f"({', '.join(known[n] for n in stage.inputs)})"
+            lines.append(f"{stage.name}{reads}: {stage.layer}")
         return {
             "input shape": list(self.input_shape),
-            "layers": [f"{stage.name}: {stage.layer}" for stage in self.stages],
+            "layers": lines,
             "model seed": self.seed,
         }
 
 
-def _next_activation(rest: Sequence[Layer]) -> bool:
-    """Whether the next activation is a ReLU."""
-    kinds = (layers.ReLU, layers.Sigmoid, layers.Tanh, layers.Softmax, layers.Dense, layers.Conv2D)
-    first = next((layer for layer in rest if isinstance(layer, kinds)), None)
-    return isinstance(first, layers.ReLU)
+def _shapes(symbols: Sequence[Symbol]) -> str:
+    return ", ".join(str(symbol.shape) for symbol in symbols)
 
 
-def initial(shape: Shape, rectified: bool, generator: np.random.Generator) -> Array:
-    """Start values: 0 for a bias; for weights uniform, of a variance that keeps signals in size.
+def _stage(
+    symbol: Symbol,
+    name: str,
+    number: Mapping[Symbol, int],
+    rectified: bool,
+    generator: np.random.Generator,
+) -> Stage:
+    """The stage of a symbol, with its start weights."""
+    assert symbol.layer is not None
+    shapes = [source.shape for source in symbol.inputs]
+    own = {f"{name}.{key}": weight for key, weight in symbol.layer.weights(*shapes).items()}
+    return Stage(
+        name,
+        symbol.layer,
+        symbol.layer.op(*shapes),
+        tuple(number[source] for source in symbol.inputs),
+        tuple(_tensor(key, weight, rectified, generator) for key, weight in own.items()),
+        symbol.shape,
+    )
 
-    Before a ReLU the variance is 2 / inputs (He et al., 2015), else 2 / (inputs + outputs)
-    (Glorot and Bengio, 2010).
+
+def _tensor(name: str, weight: Weight, rectified: bool, generator: np.random.Generator) -> Tensor:
+    initialiser = weight.initialiser or (He() if rectified else Xavier())
+    value = initialiser(weight.shape, generator)
+    match weight.role:
+        case "trained":
+            return Variable(value, name)
+        case "state":
+            return State(value, name)
+        case "constant":
+            return Tensor(value, name)
+
+
+def _rectified(symbols: Sequence[Symbol]) -> dict[Symbol, bool]:
+    """Whether the first activation after each layer stops half of the signal, as a ReLU does.
+
+    Layers without matrices lie between the two; among several ways, one is enough.
     """
-    if len(shape) == 1:
-        return np.zeros(shape, np.float32)
-    positions = math.prod(shape[:-2])
-    inputs, outputs = positions * shape[-2], positions * shape[-1]
-    variance = 2 / inputs if rectified else 2 / (inputs + outputs)
-    limit = math.sqrt(3 * variance)
-    return generator.uniform(-limit, limit, shape).astype(np.float32)
-
-
-def dropout_mask(value: Tensor, rate: float, generator: np.random.Generator) -> Array:
-    """0 with probability ``rate``, else 1 / (1 - rate), in the value's shape and type."""
-    mask = (generator.random(value.shape, np.float32) >= rate).astype(value.dtype)
-    mask *= 1 / (1 - rate)
-    return mask
+    result = dict.fromkeys(symbols, False)
+    for symbol in reversed(symbols):
+        assert symbol.layer is not None
+        if isinstance(symbol.layer, Activation):
+            passes = symbol.layer.rectifies
+        else:
+            own = symbol.layer.weights(*(source.shape for source in symbol.inputs)).values()
+            weighs = any(weight.role == "trained" and len(weight.shape) > 1 for weight in own)
+            passes = result[symbol] and not weighs
+        for source in symbol.inputs:
+            result[source] = result.get(source, False) or passes
+    return result
