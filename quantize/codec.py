@@ -1,82 +1,43 @@
 """Graphs as JSON: the exact text that a fixed-point model carries in its metadata.
 
-What is read is untrusted: every field is checked for its type, sizes are bounded before memory is
-taken, and the graphs verify themselves when they are made.
+Ops are written field by field, as the types of their fields say.  What is read is untrusted: every
+field is checked for its type, sizes are bounded before memory is taken, and the graphs verify
+themselves when they are made.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import enum
 import math
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from ..frontend.errors import LutraError, ModelError
 from ..frontend.graph import MAX_ELEMENTS, Graph, Node, Port
-from ..frontend.ops import (
-    Array,
-    AveragePool,
-    Conv,
-    Dense,
-    Flatten,
-    GlobalAveragePool,
-    MaxPool,
-    Mul,
-    ReduceSum,
-    Relu,
-    Shape,
-    Sigmoid,
-    Softmax,
-    SumPool,
-    Tanh,
-    Transpose,
-    Window,
-)
+from ..frontend.ops import Array, Dense, Mul, Op, Relu, Shape, Window
 from .cast import Cast
-from .exact import BelowMax
-from .fixed import FixedGraph
-from .formats import Format, Overflow, Rounding
-from .lut import Function, Lut
+from .exact_ops import Clamp, Combine, Rearrange
+from .fixed import FixedGraph, FixedOp
+from .formats import MAX_WIDTH, Format
+from .lut import Lut
 from .structure import check_nodes, check_ports
 
-FLOAT_OPS: Mapping[str, type] = {
-    op.__name__: op
-    for op in (
-        Dense,
-        Conv,
-        MaxPool,
-        AveragePool,
-        GlobalAveragePool,
-        Relu,
-        Sigmoid,
-        Tanh,
-        Softmax,
-        Flatten,
-        Transpose,
-    )
-}
+FLOAT_OPS: Mapping[str, type] = {op.__name__: op for op in get_args(Op)}
 
-FIXED_OPS: Mapping[str, type] = {
-    op.__name__: op
-    for op in (
-        Dense,
-        Conv,
-        MaxPool,
-        SumPool,
-        Relu,
-        Flatten,
-        BelowMax,
-        ReduceSum,
-        Mul,
-        Cast,
-        Lut,
-    )
-}
+FIXED_OPS: Mapping[str, type] = {op.__name__: op for op in get_args(FixedOp)}
+
+BODY_OPS: Mapping[str, type] = {op.__name__: op for op in (Dense, Combine, Mul, Cast, Lut, Relu)}
+"""What the body of a loop is made of."""
+
+RAW = {(Clamp, "low"), (Clamp, "high"), (Rearrange, "fill")}
+"""Fields that hold raw values, which may be larger than any size."""
 
 Json = Any
 """What ``json`` reads and writes."""
@@ -172,16 +133,14 @@ def _attributes(op: Any) -> dict[str, Json]:
 
 def _plain(value: Any) -> Json:
     match value:
-        case Window():
-            return {
-                "kernel": list(value.kernel),
-                "stride": list(value.stride),
-                "pad": [list(pair) for pair in value.pad],
-            }
         case Format():
             return str(value)
+        case Node():
+            return _node(value)
         case tuple():
-            return list(value)
+            return [_plain(item) for item in value]
+        case _ if is_dataclass(value):
+            return _attributes(value)
         case _:
             return value
 
@@ -239,10 +198,19 @@ def _text(data: Json) -> str:
     return data
 
 
-def _integer(data: Json) -> int:
-    if type(data) is not int or abs(data) > MAX_ELEMENTS:
-        raise _damaged(data, f"a whole number up to {MAX_ELEMENTS}")
+def _integer(data: Json, most: int = MAX_ELEMENTS) -> int:
+    if type(data) is not int or abs(data) > most:
+        raise _damaged(data, f"a whole number up to {most}")
     return data
+
+
+def _number(data: Json) -> float:
+    if type(data) not in (int, float) or math.isnan(data):
+        raise _damaged(data, "a number")
+    try:
+        return float(data)
+    except OverflowError:
+        raise _damaged(data, "a number that a float can hold") from None
 
 
 def _shape(data: Json) -> Shape:
@@ -271,36 +239,61 @@ def _read_node(data: Json, ops: Mapping[str, type]) -> Node[Any]:
     )
 
 
-def _read_window(data: Json) -> Window:
-    pads = []
-    for pair in _list(_get(data, "pad")):
-        before, after = _shape(pair) if len(_list(pair)) == 2 else (-1, -1)
-        pads.append((before, after))
-    window = Window(_shape(_get(data, "kernel")), _shape(_get(data, "stride")), tuple(pads))
-    if not len(window.kernel) == len(window.stride) == len(window.pad) > 0:
-        raise _damaged(window, "kernel, stride and padding with the same axes")
-    return window
-
-
-_READERS: Mapping[str, Callable[[Json], Any]] = {
-    "window": _read_window,
-    "axes": _shape,
-    "shift": _integer,
-    "format": lambda data: Format.parse(_text(data)),
-    "rounding": lambda data: Rounding(_text(data)),
-    "overflow": lambda data: Overflow(_text(data)),
-    "function": lambda data: Function(_text(data)),
-}
-
-
 def _read_op(kind: type, data: Json) -> Any:
-    names = [field.name for field in fields(kind)]
-    if sorted(_mapping(data)) != sorted(names):
-        raise _damaged(f"{kind.__name__} with {sorted(data)}", f"{kind.__name__} with {names}")
-    try:
-        return kind(**{name: _READERS[name](data[name]) for name in names})
-    except ValueError as error:
-        raise _damaged(error, "a known mode") from None
+    """A dataclass from its fields."""
+    hints = _hints(kind)
+    if sorted(_mapping(data)) != sorted(hints):
+        raise _damaged(f"{kind.__name__} with {sorted(data)}", f"{kind.__name__} with {[*hints]}")
+    found = {
+        name: _integer(data[name], 1 << MAX_WIDTH)
+        if (kind, name) in RAW
+        else _read(hint, data[name])
+        for name, hint in hints.items()
+    }
+    op = kind(**found)
+    if isinstance(op, Window) and not (
+        len(op.kernel) == len(op.stride) == len(op.pad) == len(op.dilation) > 0
+    ):
+        raise _damaged(op, "kernel, stride, padding and dilation with the same axes")
+    return op
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a dataclass's fields."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def _read(hint: Any, data: Json) -> Any:
+    """A field of the type ``hint``."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is tuple:
+        items = _list(data)
+        kinds = [inner[0]] * len(items) if inner[-1] is Ellipsis else inner
+        if len(items) != len(kinds):
+            raise _damaged(items, f"{len(kinds)} items")
+        return tuple(_read(kind, item) for kind, item in zip(kinds, items, strict=True))
+    if origin is Literal or hint is bool:
+        known = inner or (False, True)
+        if not any(type(data) is type(value) and data == value for value in known):
+            raise _damaged(data, f"one of {', '.join(map(str, known))}")
+        return data
+    if origin is Node:
+        return _read_node(data, BODY_OPS)
+    if isinstance(hint, enum.EnumType):
+        try:
+            return hint(_text(data))
+        except ValueError as error:
+            raise _damaged(error, "a known mode") from None
+    if hint is Format:
+        return Format.parse(_text(data))
+    if isinstance(hint, type) and is_dataclass(hint):
+        return _read_op(hint, data)
+    return _SIMPLE[hint](data)
+
+
+_SIMPLE = {int: _integer, float: _number, str: _text}
 
 
 def _read_array(data: Json) -> Array:
