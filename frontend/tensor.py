@@ -203,6 +203,20 @@ class Tensor:
     def relu(self) -> Tensor:
         return apply(ops.Relu(), self)
 
+    def leaky_relu(self, slope: float = 0.01) -> Tensor:
+        return apply(ops.LeakyRelu(slope), self)
+
+    def gelu(self) -> Tensor:
+        return apply(ops.Gelu(), self)
+
+    def silu(self) -> Tensor:
+        """``x · sigmoid(x)``."""
+        return apply(ops.Silu(), self)
+
+    def softplus(self) -> Tensor:
+        """``log(1 + exp(x))``."""
+        return apply(ops.Softplus(), self)
+
     def sigmoid(self) -> Tensor:
         return apply(ops.Sigmoid(), self)
 
@@ -212,6 +226,10 @@ class Tensor:
     def softmax(self) -> Tensor:
         """Softmax over the last axis."""
         return apply(ops.Softmax(), self)
+
+    def log_softmax(self) -> Tensor:
+        """The logarithm of the softmax over the last axis."""
+        return apply(ops.LogSoftmax(), self)
 
     def flatten(self) -> Tensor:
         """All axes but the first in one."""

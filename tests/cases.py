@@ -16,20 +16,34 @@ from lutra.frontend.graph import Graph, Node, Port
 from lutra.frontend.ops import (
     Array,
     AveragePool,
+    BatchNorm,
+    Clip,
     Conv,
     Dense,
+    Elu,
     Flatten,
+    Gelu,
     GlobalAveragePool,
     Gru,
+    HardSigmoid,
+    HardSwish,
+    LayerNorm,
+    LeakyRelu,
+    LogSoftmax,
     Lstm,
     MaxPool,
     Op,
+    PRelu,
     Relu,
     Reshape,
+    RmsNorm,
+    Selu,
     Shape,
     Sigmoid,
+    Silu,
     SimpleRnn,
     Softmax,
+    Softplus,
     Tanh,
     Transpose,
     Window,
@@ -56,9 +70,15 @@ class Case:
     def arrays(self, batch: int = 3, dtype: type = np.float64) -> list[Array]:
         """Random activations (batch first) and weights, in the op's order."""
         rng = self.rng()
-        activations = [(batch, *shape) for shape in (self.shape, *self.more)]
-        shapes = [*activations, *self.weights]
-        return [rng.normal(size=shape).astype(dtype) for shape in shapes]
+        shapes = [(batch, *shape) for shape in (self.shape, *self.more)]
+        activations: list[Array] = [rng.normal(size=shape).astype(dtype) for shape in shapes]
+        return [*activations, *self._weights(rng, dtype)]
+
+    def _weights(self, rng: np.random.Generator, dtype: type) -> list[Array]:
+        weights: list[Array] = [rng.normal(size=shape).astype(dtype) for shape in self.weights]
+        if isinstance(self.op, BatchNorm):
+            weights[-1] = np.abs(weights[-1]) + dtype(0.1)  # a variance
+        return weights
 
     def graph(self) -> Graph:
         """The op alone as a network of one input.
@@ -68,10 +88,7 @@ class Case:
         rng = self.rng()
         nodes, constants = self._further(rng)
         names = [f"w{i}" for i in range(len(self.weights))]
-        constants |= {
-            name: rng.normal(size=shape).astype(np.float32)
-            for name, shape in zip(names, self.weights, strict=True)
-        }
+        constants |= dict(zip(names, self._weights(rng, np.float32), strict=True))
         activations = ["x", *(node.output for node in nodes if node.output.startswith("x"))]
         nodes.append(Node("op", self.op, (*activations, *names), "y"))
         shape = self.op.infer(self.shape, *self.more, *self.weights)
@@ -144,6 +161,35 @@ CASES = [
     Case("softmax_rows", Softmax(), (3, 5)),
     Case("flatten", Flatten(), (3, 2, 4)),
     Case("transpose", Transpose((2, 0, 1)), (3, 2, 4)),
+    # activations and normalisation
+    Case("leaky_relu", LeakyRelu(), (4, 3)),
+    Case("leaky_relu_steep", LeakyRelu(1.5), (7,)),
+    Case("leaky_relu_falling", LeakyRelu(-0.25), (3, 5)),
+    Case("prelu", PRelu(), (3, 2, 5), ((5,),)),
+    Case("prelu_one_slope", PRelu(), (7, 3), ((1,),)),
+    Case("clip_relu6", Clip(0.0, 6.0), (4, 3)),
+    Case("clip", Clip(-0.2, 0.7), (9,)),
+    Case("clip_above", Clip(-math.inf, 0.2), (3, 5)),
+    Case("clip_below", Clip(-0.1, math.inf), (3, 5)),
+    Case("hard_sigmoid", HardSigmoid(), (5, 3)),
+    Case("hard_sigmoid_options", HardSigmoid(0.3, 0.4), (11,)),
+    Case("hard_swish", HardSwish(), (3, 3, 2)),
+    Case("elu", Elu(), (5, 3)),
+    Case("elu_alpha", Elu(0.7), (7,)),
+    Case("selu", Selu(), (5, 3)),
+    Case("selu_options", Selu(1.5, 0.9), (7,)),
+    Case("gelu", Gelu(), (5, 3)),
+    Case("gelu_approximate", Gelu(approximate=True), (7,)),
+    Case("silu", Silu(), (5, 3)),
+    Case("softplus", Softplus(), (5, 3)),
+    Case("log_softmax", LogSoftmax(), (9,)),
+    Case("log_softmax_rows", LogSoftmax(), (3, 5)),
+    Case("batch_norm", BatchNorm(), (4, 3, 5), ((5,),) * 4),
+    Case("batch_norm_epsilon", BatchNorm(0.1), (7,), ((7,),) * 4),
+    Case("layer_norm", LayerNorm(), (3, 7), ((7,),) * 2),
+    Case("layer_norm_epsilon", LayerNorm(0.1), (11,), ((11,),) * 2),
+    Case("rms_norm", RmsNorm(), (3, 7), ((7,),)),
+    Case("rms_norm_epsilon", RmsNorm(0.1), (11,), ((11,),)),
     # recurrent layers
     Case("rnn", SimpleRnn(), (5, 3), ((3, 4), (4, 4), (4,))),
     Case("rnn_relu", SimpleRnn("relu"), (4, 3), ((3, 5), (5, 5), (5,))),

@@ -63,17 +63,25 @@ def apart(shape: tuple[int, ...], seed: int = 3) -> Array:
     return np.random.default_rng(seed).permutation(values).reshape(shape)
 
 
+def smooth_inputs(case: Case) -> list[Array]:
+    """Inputs of a case, none of them within a step of a kink."""
+    inputs = case.arrays(batch=2)
+    if isinstance(case.op, ops.MaxPool | ops.Relu | ops.LeakyRelu | ops.PRelu | ops.Clip):
+        inputs[0] = apart(inputs[0].shape)
+    elif isinstance(case.op, ops.HardSigmoid | ops.HardSwish):
+        inputs[0] = apart(inputs[0].shape) * 20  # far enough to reach both ends
+    return inputs
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_case(case: Case) -> None:
-    inputs = case.arrays(batch=2)
-    if isinstance(case.op, ops.MaxPool | ops.Relu):
-        inputs[0] = apart(inputs[0].shape)  # no kink within a step
+    inputs = smooth_inputs(case)
     check(case.op, inputs)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.weights], ids=lambda case: case.name)
 def test_gradients_that_are_not_needed(case: Case) -> None:
-    inputs = case.arrays(batch=2)
+    inputs = smooth_inputs(case)
     for i in range(len(inputs)):
         check(case.op, inputs, [i == k for k in range(len(inputs))])
 
@@ -113,6 +121,8 @@ ARITHMETIC = [
     Training(ops.MaxPool(ops.Window.of((2, 2), (2, 2))), ((2, 7, 5, 3),)),
     Training(ops.MaxPool(ops.Window.of((3, 2), (3, 2))), ((2, 6, 4, 1),)),
     Training(ops.Conv(ops.Window.of((3, 3))), ((2, 6, 6, 1), (3, 3, 1, 3), (3,))),
+    Training(ops.BatchNormTraining(), ((5, 3), (3,), (3,))),
+    Training(ops.BatchNormTraining(0.1), ((2, 3, 2, 5), (5,), (5,))),
 ]
 
 
@@ -137,12 +147,13 @@ def test_div_broadcasts() -> None:
 @pytest.mark.parametrize("shape", [(5, 7), (2, 3, 4), (1, 2)])
 def test_losses(shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(8)
-    for op in (ops.SquaredError(), ops.SoftmaxCrossEntropy()):
+    for op in (ops.SquaredError(), ops.SoftmaxCrossEntropy(), ops.SigmoidCrossEntropy()):
         assert op.infer(shape, shape) == ()
         with pytest.raises(ShapeError):
             op.infer(shape, shape[1:])
     check(ops.SquaredError(), [rng.normal(size=shape), rng.normal(size=shape)], [True, False])
     targets = rng.random(shape)
+    check(ops.SigmoidCrossEntropy(), [rng.normal(size=shape), targets], [True, False])
     targets /= targets.sum(-1, keepdims=True)
     check(ops.SoftmaxCrossEntropy(), [rng.normal(size=shape), targets], [True, False])
 
