@@ -23,7 +23,15 @@ from .activations import (
     Softplus,
     Tanh,
 )
+from .attention import (
+    AdditiveAttention,
+    Mask,
+    MultiHeadAttention,
+    MultiplicativeAttention,
+    SoftAttentionPooling,
+)
 from .base import Block, Composite, Input, Layer, Symbol, Weight, chain
+from .blocks import Residual, TransformerEncoder
 from .convolution import (
     Conv1D,
     Conv2D,
@@ -36,17 +44,24 @@ from .convolution import (
 )
 from .dense import Dense, Dropout
 from .joining import Add, Concat, MatMul, Multiply, PositionalEmbedding, Scale, Subtract
+from .normalisation import BatchNorm, LayerNorm, RmsNorm
 from .pooling import AveragePool1D, AveragePool2D, GlobalAveragePool, MaxPool1D, MaxPool2D
+from .recurrent import GRU, LSTM, Bidirectional, SimpleRNN
 from .shaping import Flatten, Pad, Reshape, Slice, Transpose, Upsample
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
     "SELU",
     "Activation",
     "Add",
+    "AdditiveAttention",
     "AveragePool1D",
     "AveragePool2D",
+    "BatchNorm",
+    "Bidirectional",
     "Block",
     "Clip",
     "Composite",
@@ -65,11 +80,15 @@ __all__ = [
     "HardSwish",
     "Input",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "LogSoftmax",
+    "Mask",
     "MatMul",
     "MaxPool1D",
     "MaxPool2D",
+    "MultiHeadAttention",
+    "MultiplicativeAttention",
     "Multiply",
     "PReLU",
     "Pad",
@@ -77,16 +96,21 @@ __all__ = [
     "PositionalEmbedding",
     "ReLU",
     "Reshape",
+    "Residual",
+    "RmsNorm",
     "Scale",
     "SiLU",
     "Sigmoid",
+    "SimpleRNN",
     "Size",
     "Slice",
+    "SoftAttentionPooling",
     "Softmax",
     "Softplus",
     "Subtract",
     "Symbol",
     "Tanh",
+    "TransformerEncoder",
     "Transpose",
     "Upsample",
     "Weight",
