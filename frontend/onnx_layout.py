@@ -7,8 +7,10 @@ is for a port.
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from dataclasses import dataclass
 
+from .errors import ShapeError
 from .ops import Array, Shape
 
 Layout = tuple[int, ...]
@@ -54,17 +56,92 @@ def keeps_order(shape: Shape, axes: Layout) -> bool:
     return moved == sorted(moved)
 
 
-def weight_to_onnx(weight: Array) -> Array:
-    """A constant as ONNX holds it.
+@dataclass(frozen=True)
+class Arrangement:
+    """How ONNX holds a constant: axes split, reordered, and joined again.  One-to-one.
 
-    Convolution kernels ``(kernel..., in, out)`` become ``(out, in, kernel...)``; they are the only
-    constants with more than two axes.  Dense weights ``(in, out)`` and biases stay as they are.
+    Attributes:
+        shape: the constant's own shape.
+        split: that with axes split, or axes of size 1 added.
+        axes: the order in which ONNX has these axes.
+        joined: the shape in ONNX.
+
+    Raises:
+        ShapeError: these do not describe the same values.
     """
-    if weight.ndim <= 2:
-        return weight
-    return np.moveaxis(weight, (-1, -2), (0, 1))
+
+    shape: Shape
+    split: Shape
+    axes: Layout
+    joined: Shape
+
+    def __post_init__(self) -> None:
+        sizes = {math.prod(shape) for shape in (self.shape, self.split, self.joined)}
+        if len(sizes) != 1 or sorted(self.axes) != list(range(len(self.split))):
+            raise ShapeError(
+                "a constant cannot be arranged so",
+                found=f"{self.split} in the order {self.axes}",
+                expected=f"the values of {self.shape}, to {self.joined}",
+            )
+
+    def write(self, value: Array) -> Array:
+        """The constant as ONNX holds it."""
+        return value.reshape(self.split).transpose(self.axes).reshape(self.joined)
+
+    def read(self, value: Array) -> Array:
+        """The constant that ONNX holds as ``value``.
+
+        Raises:
+            ShapeError: it is of another shape than ``joined``.
+        """
+        if value.shape != self.joined:
+            raise ShapeError(
+                "a constant has the wrong shape", found=value.shape, expected=self.joined
+            )
+        moved = tuple(self.split[axis] for axis in self.axes)
+        return value.reshape(moved).transpose(inverse(self.axes)).reshape(self.shape)
 
 
-def kernel_from_onnx(kernel: Array) -> Array:
-    """A convolution kernel ``(out, in, kernel...)`` as ours, ``(kernel..., in, out)``."""
-    return np.moveaxis(kernel, (0, 1), (-1, -2))
+def unchanged(shape: Shape) -> Arrangement:
+    """Dense weights ``(in, out)``, biases, and all that belongs to the last axis."""
+    return Arrangement(shape, shape, channels_last(len(shape)), shape)
+
+
+def kernel(shape: Shape) -> Arrangement:
+    """A convolution kernel ``(kernel..., in, out)`` as ``(out, in, kernel...)``."""
+    rank = len(shape)
+    axes = (rank - 1, rank - 2, *range(rank - 2))
+    return Arrangement(shape, shape, axes, tuple(shape[axis] for axis in axes))
+
+
+def transposed_kernel(shape: Shape, groups: int) -> Arrangement:
+    """A kernel of a transposed convolution, ``(kernel..., in / groups, out)``.
+
+    ONNX has ``(in, out / groups, kernel...)``, with the groups one behind the other along ``in``.
+    """
+    *spatial, inputs, outputs = shape
+    rank = len(shape)
+    return Arrangement(
+        shape,
+        (*spatial, inputs, groups, outputs // groups),
+        (rank - 1, rank - 2, rank, *range(rank - 2)),
+        (groups * inputs, outputs // groups, *spatial),
+    )
+
+
+def operand(shape: Shape, layout: Layout) -> Arrangement:
+    """A constant of ``shape`` that is broadcast against a value that stands in ``layout``."""
+    if layout == channels_last(len(layout)):
+        return unchanged(shape)
+    full = (*(1,) * (len(layout) - len(shape)), *shape)
+    return Arrangement(shape, full, inverse(layout), place(full, layout))
+
+
+def recurrent(shape: Shape) -> Arrangement:
+    """A recurrent layer's weight ``(in, out)`` as ``(1, out, in)``, or its bias ``(out,)``.
+
+    The axis of size 1 is ONNX's for the directions.
+    """
+    full = (1, *shape)
+    axes = (0, *range(len(shape), 0, -1))
+    return Arrangement(shape, full, axes, tuple(full[axis] for axis in axes))

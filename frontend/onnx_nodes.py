@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import ShapeError
 from .onnx_call import Call, Form, anything, constant_node, ones, only, require_floats
-from .onnx_layout import channels_first, inverse, kernel_from_onnx
+from .onnx_layout import channels_first, inverse
 from .onnx_reshape import flatten, reshape, squeeze, transpose, unsqueeze
 from .onnx_values import Activation, Builder, Constant, Linear, RefusedError, Value
 from .onnx_window import average_pool, conv_window, max_pool
@@ -98,7 +98,7 @@ def conv(builder: Builder, call: Call) -> Value:
     window = conv_window(call, kernel, x.shape[1:])
     last = channels_first(rank)
     turned = builder.turned(x, last, f"{call.name}_in", f"{call.output}_in")
-    weight = builder.weight(source, "conv", kernel_from_onnx)
+    weight = builder.weight(source, "conv", lambda k: np.moveaxis(k, (0, 1), (-1, -2)))
     layer = Linear(Conv(window), turned.id, weight, None, 0, inverse(last), call.name)
     if call.value(2) is None:
         return builder.linear(layer, call.output)

@@ -21,6 +21,8 @@ import numpy as np
 
 from ..frontend.errors import LutraError, ModelError
 from ..frontend.graph import MAX_ELEMENTS, Graph, Node, Port
+from ..frontend.onnx_export import arrangements
+from ..frontend.onnx_layout import Arrangement
 from ..frontend.ops import Array, Dense, Mul, Op, Relu, Shape, Window
 from .cast import Cast
 from .exact_ops import Clamp, Combine, Rearrange
@@ -44,23 +46,25 @@ Json = Any
 
 
 def encode_graph(graph: Graph) -> Json:
-    """The structure of a float graph; its weights are named, not held."""
+    """The structure of a float graph; of its weights the names, and how ONNX holds them."""
     return {
         "name": graph.name,
         "inputs": [_port(port) for port in graph.inputs],
         "outputs": [_port(port) for port in graph.outputs],
         "nodes": [_node(node) for node in graph.nodes],
-        "constants": sorted(graph.constants),
+        "constants": {name: _attributes(how) for name, how in arrangements(graph).items()},
     }
 
 
-def decode_graph(data: Json, constants: Mapping[str, Array]) -> Graph:
-    """The float graph that :func:`encode_graph` wrote, with the weights given by name."""
-    names = [_text(name) for name in _list(_get(data, "constants"))]
-    missing = [name for name in names if name not in constants]
+def decode_graph(data: Json, tensors: Mapping[str, Array]) -> Graph:
+    """The float graph that :func:`encode_graph` wrote, with the weights as ONNX holds them."""
+    constants = _mapping(_get(data, "constants"))
+    missing = [name for name in constants if name not in tensors]
     if missing:
         raise ModelError("a weight is missing", found=missing[0])
-    weights = {name: constants[name] for name in names}
+    weights = {
+        name: _read_op(Arrangement, how).read(tensors[name]) for name, how in constants.items()
+    }
     nodes = tuple(_read_node(node, FLOAT_OPS) for node in _list(_get(data, "nodes")))
     check_nodes(nodes, weights)
     graph = Graph(

@@ -19,11 +19,10 @@ from onnx import ModelProto, NodeProto, StringStringEntryProto, helper, numpy_he
 
 from ..frontend.errors import LutraError, ModelError
 from ..frontend.graph import Graph
-from ..frontend.onnx_export import insert_after, save_model, to_onnx
-from ..frontend.onnx_layout import kernel_from_onnx
+from ..frontend.onnx_export import save_model, to_onnx
+from ..frontend.onnx_insert import insert_after
 from ..frontend.onnx_load import read_model
 from ..frontend.onnx_tensor import read_tensor
-from ..frontend.ops import Array
 from .cast import Cast
 from .codec import decode_fixed, decode_graph, encode_fixed, encode_graph
 from .fixed import FixedGraph
@@ -32,7 +31,7 @@ from .structure import check_pair
 
 GRAPH_KEY = "lutra.fixed_graph"
 DIGEST_KEY = "lutra.body_sha256"
-LAYOUT = 1
+LAYOUT = 2
 """Version of the metadata's layout."""
 
 QONNX_DOMAIN = "qonnx.custom_op.general"
@@ -128,18 +127,8 @@ def from_fixed_onnx(body: ModelProto) -> FixedModel:
             expected=f"layout {LAYOUT}",
             remedy="Run lutra quantize again",
         )
-    return FixedModel(
-        decode_graph(data.get("float"), _weights(body)), decode_fixed(data.get("fixed"))
-    )
-
-
-def _weights(body: ModelProto) -> dict[str, Array]:
-    """Float weights by name, in the graph's layout."""
-    weights = {}
-    for tensor in body.graph.initializer:
-        value = read_tensor(tensor, None)
-        weights[tensor.name] = kernel_from_onnx(value) if value.ndim > 2 else value
-    return weights
+    tensors = {tensor.name: read_tensor(tensor, None) for tensor in body.graph.initializer}
+    return FixedModel(decode_graph(data.get("float"), tensors), decode_fixed(data.get("fixed")))
 
 
 def _quantised_body(model: FixedModel) -> ModelProto:

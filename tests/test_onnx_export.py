@@ -14,7 +14,8 @@ from onnx import helper, numpy_helper
 from lutra.frontend import onnx_export
 from lutra.frontend.errors import ModelError, OutputError
 from lutra.frontend.graph import Graph, Node, Port, evaluate
-from lutra.frontend.onnx_export import insert_after, save, to_onnx
+from lutra.frontend.onnx_export import save, to_onnx
+from lutra.frontend.onnx_insert import insert_after
 from lutra.frontend.ops import (
     Conv,
     Dense,
