@@ -12,7 +12,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from lutra.frontend.errors import ShapeError
+from lutra.frontend.errors import ShapeError, UnsupportedOpError
 from lutra.frontend.ops import Array, Gru, Lstm, Operator, Shape, SimpleRnn
 
 BATCH, STEPS, FEATURES, HIDDEN = 3, 5, 4, 7
@@ -288,3 +288,8 @@ def test_errors_name_the_layer() -> None:
     for op, name in named.items():
         _, *rest = shapes_of(inputs_of(op))
         assert name in str(refusal(op, (0, FEATURES), *rest))
+
+
+def test_another_activation_is_refused() -> None:
+    with pytest.raises(UnsupportedOpError, match="found sigmoid; expected tanh or relu"):
+        SimpleRnn("sigmoid")  # type: ignore[arg-type]

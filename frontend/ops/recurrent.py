@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from ..errors import UnsupportedOpError
 from .base import Array, Pullback, Shape, expect
+
+Activation = Literal["tanh", "relu"]
 
 
 def infer_states(layer: str, gates: int, last: bool, shapes: Sequence[Shape]) -> Shape:
@@ -120,9 +123,17 @@ class SimpleRnn:
     The gradient of ReLU at 0 is taken as 0.
     """
 
-    activation: Literal["tanh", "relu"] = "tanh"
+    activation: Activation = "tanh"
     reverse: bool = False
     last: bool = False
+
+    def __post_init__(self) -> None:
+        if self.activation not in get_args(Activation):
+            raise UnsupportedOpError(
+                "a simple RNN cannot have this activation",
+                found=self.activation,
+                expected=" or ".join(get_args(Activation)),
+            )
 
     def infer(self, *shapes: Shape) -> Shape:
         return infer_states("a simple RNN", 1, self.last, shapes)
