@@ -14,7 +14,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from .errors import LutraError, ModelError, ShapeError
-from .ops import Array, Computable, Op, Shape
+from .ops import Add, Array, Computable, Concat, MatMul, Mul, Op, Shape, Sub
+from .ops.arithmetic import expect_aligned
+from .ops.base import expect
 
 OpT = TypeVar("OpT", bound=Computable, covariant=True)
 
@@ -141,6 +143,7 @@ def infer_shapes(
         if node.output in shapes:
             raise ModelError(f"defines '{node.output}' a second time", node=node.name)
         try:
+            _expect_batches(node, shapes, constants)
             shape = node.op.infer(*(shapes[name] for name in node.inputs))
         except LutraError as error:
             error.node = error.node or node.name
@@ -154,6 +157,24 @@ def infer_shapes(
             )
         shapes[node.output] = shape
     return shapes
+
+
+def _expect_batches(
+    node: Node[Computable], shapes: Mapping[str, Shape], constants: Mapping[str, Array]
+) -> None:
+    """Raise a ShapeError unless an op of equal operands finds their batch axes in one place."""
+    fixed = [shapes[name] for name in node.inputs if name in constants]
+    moving = [shapes[name] for name in node.inputs if name not in constants]
+    match node.op:
+        case Add() | Sub() | Mul() | MatMul():
+            expect_aligned(moving, fixed)
+        case Concat():
+            expect(
+                not fixed,
+                "a concatenation takes no constants",
+                found=f"constants {fixed}",
+                expected="activations",
+            )
 
 
 def evaluate(

@@ -6,7 +6,6 @@ truncation and 1e-11 in rounding, relative to values of size 1.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -192,67 +191,9 @@ def test_max_pool_gives_ties_to_the_first_position(window: ops.Window) -> None:
     np.testing.assert_array_equal(pullback(grad)[0], expected)
 
 
-WINDOWS = [
-    ops.Window.of((3, 3)),
-    ops.Window.of((2, 2), (2, 2)),
-    ops.Window((3, 2), (2, 3), ((1, 0), (0, 2))),
-    ops.Window.of((1, 1), (2, 1)),
-    ops.Window((3,), (2,), ((2, 1),)),
-]
-
-
-@pytest.mark.parametrize("window", WINDOWS, ids=str)
-@pytest.mark.parametrize("channels", [1, 3])
-def test_convolution_is_its_definition(window: ops.Window, channels: int) -> None:
-    """On integers, exactly, for a batch of many blocks: value by value against plain sums."""
-    rng = np.random.default_rng(6)
-    shape = (9, 8)[: len(window.kernel)]
-    x = rng.integers(-9, 10, (5, *shape, channels)).astype(np.float32)
-    w = rng.integers(-9, 10, (*window.kernel, channels, 4)).astype(np.float32)
-    b = rng.integers(-9, 10, 4).astype(np.float32)
-    padded = np.pad(x, ((0, 0), *window.pad, (0, 0)))
-    expected = np.empty((5, *window.infer(x.shape[1:]), 4))
-    for place in np.ndindex(*expected.shape[1:-1]):
-        spans = zip(place, window.stride, window.kernel, strict=True)
-        part = padded[(slice(None), *(slice(i * s, i * s + k) for i, s, k in spans))]
-        expected[(slice(None), *place)] = np.tensordot(part, w, w.ndim - 1) + b
-    np.testing.assert_array_equal(ops.Conv(window).forward(x, w, b), expected)
-
-
-@pytest.mark.parametrize("window", WINDOWS, ids=str)
-@pytest.mark.parametrize("channels", [1, 3])
-def test_blocks_do_not_show(
-    window: ops.Window, channels: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Results and gradients are the same whether a batch is worked on whole or in blocks."""
-    rng = np.random.default_rng(7)
-    shape = (9, 8)[: len(window.kernel)]
-    x = rng.integers(-9, 10, (7, *shape, channels)).astype(np.float64)
-    w = rng.integers(-9, 10, (*window.kernel, channels, 4)).astype(np.float64)
-    op = ops.Conv(window)
-    whole, pullback = op.vjp([True, True, True], x, w, w[0, ..., 0, :].reshape(-1)[:4])
-    grad = rng.integers(-9, 10, whole.shape).astype(np.float64)
-    expected = pullback(grad)
-    for size in (1, 3 * math.prod(whole.shape[1:-1]) * window.size * channels * 8):
-        monkeypatch.setattr("lutra.frontend.ops.correlation.BLOCK", size)
-        parts, pullback = op.vjp([True, True, True], x, w, w[0, ..., 0, :].reshape(-1)[:4])
-        np.testing.assert_array_equal(parts, whole)
-        for ours, theirs in zip(pullback(grad), expected, strict=True):
-            assert ours is not None
-            np.testing.assert_array_equal(ours, theirs)
-
-
 @pytest.mark.parametrize("size", [1, 2**14 - 1, 2**14, 3 * 2**14 + 5])
 def test_relu_of_many_values(size: int) -> None:
     x = np.random.default_rng(0).normal(size=(size, 1)).astype(np.float32)
     y = ops.Relu().forward(x.T)
     assert y.shape == (1, size)
     np.testing.assert_array_equal(y, np.where(x.T > 0, x.T, 0))
-
-
-def test_an_empty_batch() -> None:
-    for window in WINDOWS:
-        shape = (9, 8)[: len(window.kernel)]
-        w = np.zeros((*window.kernel, 2, 4), np.float32)
-        x = np.zeros((0, *shape, 2), np.float32)
-        assert ops.Conv(window).forward(x, w).shape == (0, *window.infer(x.shape[1:]), 4)

@@ -20,6 +20,26 @@ def _broadcast(shapes: tuple[Shape, ...]) -> Shape:
         ) from None
 
 
+def expect_aligned(activations: Sequence[Shape], constants: Sequence[Shape]) -> None:
+    """Raise a ShapeError where broadcasting would take a batch axis for another axis.
+
+    Shapes are those of one op's operands, without the batch axis, which activations alone have.
+    """
+    ranks = sorted({len(shape) for shape in activations})
+    expect(
+        len(ranks) == 1,
+        "operands must be activations with the same number of axes, or constants",
+        found=f"activations {activations}, constants {constants}",
+        expected="at least one activation, and no two ranks",
+    )
+    expect(
+        all(len(shape) <= ranks[0] for shape in constants),
+        "a constant has more axes than the activation that it meets",
+        found=f"activations {activations}, constants {constants}",
+        expected=f"constants with at most {ranks[0]} axes",
+    )
+
+
 @dataclass(frozen=True)
 class Add:
     """``a + b``."""

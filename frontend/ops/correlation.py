@@ -189,7 +189,7 @@ class Depthwise:
         inner = total[self.window.inner(shape)]
         if self.groups == w.shape[-1]:
             return inner
-        return np.asarray(inner.reshape(*shape, -1).sum(axis=-1))
+        return np.asarray(inner.reshape(*shape, w.shape[-1] // self.groups).sum(axis=-1))
 
     def _repeated(self, x: Array, w: Array) -> Array:
         """``x`` with as many channels as there are outputs, each group's standing together."""
