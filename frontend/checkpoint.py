@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -37,6 +38,8 @@ _DAMAGE = (
     OSError,
     OverflowError,
     RuntimeError,
+    SyntaxError,
+    tokenize.TokenError,
     TypeError,
     ValueError,
 )

@@ -1,7 +1,11 @@
 """Optimisers: how a gradient changes the weights.
 
-Each keeps the weights of all variables in one flat array, of which the variables' own arrays are
-views, so that an update is a few passes over one array however many layers there are.
+A learning rate is a number or a schedule (:mod:`lutra.frontend.schedules`).  Before anything else
+each value of the gradient is kept within ``clip_value`` of 0, then the gradient of all variables
+together is scaled down to the norm ``clip_norm`` if it is longer; None leaves it as it is.
+
+Each optimiser keeps the weights of all variables in one flat array, of which the variables' own
+arrays are views, so that an update is a few passes over one array however many layers there are.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import numpy as np
 
 from .errors import LutraError, ModelError
 from .ops import Array
+from .schedules import Constant, Schedule
 from .tensor import Variable
 
 
@@ -38,9 +43,16 @@ class Optimiser(Protocol):
 
 
 class _Flat:
-    """The variables' values and gradients, each in one array."""
+    """The variables' values and gradients, each in one array; gradients clipped if asked for."""
 
-    def __init__(self, variables: Sequence[Variable]) -> None:
+    def __init__(
+        self, variables: Sequence[Variable], clip_norm: float | None, clip_value: float | None
+    ) -> None:
+        for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if limit is not None:
+                _check(name, limit, 0, math.inf, open_low=True)
+        self.clip_norm = clip_norm
+        self.clip_value = clip_value
         if not variables:
             raise LutraError("there is nothing to train", expected="at least one variable")
         self.variables = tuple(variables)
@@ -71,7 +83,14 @@ class _Flat:
             np.zeros(variable.shape, self.grads.dtype) if variable.grad is None else variable.grad
             for variable in self.variables
         ]
-        return np.concatenate([part.reshape(-1) for part in parts], out=self.grads)
+        grads = np.concatenate([part.reshape(-1) for part in parts], out=self.grads)
+        if self.clip_value is not None:
+            np.clip(grads, -self.clip_value, self.clip_value, out=grads)
+        if self.clip_norm is not None:
+            norm = float(np.linalg.norm(grads.astype(np.float64)))  # squares overflow a float32
+            if norm > self.clip_norm:
+                grads *= self.clip_norm / norm
+        return grads
 
     def take(self, state: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
         """Arrays of the flat size by name, checked.
@@ -96,31 +115,47 @@ def _check(name: str, value: float, low: float, high: float, *, open_low: bool) 
         )
 
 
+def _schedule(learning_rate: float | Schedule) -> Schedule:
+    if callable(learning_rate):
+        return learning_rate
+    _check("learning_rate", learning_rate, 0, math.inf, open_low=True)
+    return Constant(learning_rate)
+
+
+def _plain(learning_rate: float | Schedule) -> object:
+    """A number as it is, a schedule by its text."""
+    return repr(learning_rate) if callable(learning_rate) else learning_rate
+
+
 class SGD:
     """Stochastic gradient descent with momentum.
 
-    ``v = momentum · v + grad + weight_decay · w``, then ``w = w - learning_rate · v``.
+    ``v = momentum · v + grad + weight_decay · w``, then ``w = w - learning_rate · v``, where the
+    gradient is clipped.
     """
 
     def __init__(
         self,
         variables: Sequence[Variable],
-        learning_rate: float = 0.01,
+        learning_rate: float | Schedule = 0.01,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        _check("learning_rate", learning_rate, 0, math.inf, open_low=True)
+        self._rate = _schedule(learning_rate)
         _check("momentum", momentum, 0, 1, open_low=False)
         _check("weight_decay", weight_decay, 0, math.inf, open_low=False)
         self.learning_rate = learning_rate
         self.momentum = momentum
         self.weight_decay = weight_decay
-        self._flat = _Flat(variables)
+        self._flat = _Flat(variables, clip_norm, clip_value)
         self._velocity = np.zeros_like(self._flat.values)
         self._steps = 0
 
     def step(self) -> None:
         grads, values, scratch = self._flat.gather(), self._flat.values, self._flat.scratch
+        rate = self._rate(self._steps)
         self._steps += 1
         if self.weight_decay:
             np.multiply(values, self.weight_decay, out=scratch)
@@ -129,7 +164,7 @@ class SGD:
             self._velocity *= self.momentum
             self._velocity += grads
             grads = self._velocity
-        np.multiply(grads, self.learning_rate, out=scratch)
+        np.multiply(grads, rate, out=scratch)
         values -= scratch
 
     def state(self) -> dict[str, Array]:
@@ -142,9 +177,11 @@ class SGD:
     def describe(self) -> dict[str, object]:
         return {
             "optimiser": "SGD",
-            "learning rate": self.learning_rate,
+            "learning rate": _plain(self.learning_rate),
             "momentum": self.momentum,
             "weight decay": self.weight_decay,
+            "clip norm": self._flat.clip_norm,
+            "clip value": self._flat.clip_value,
         }
 
 
@@ -158,12 +195,14 @@ class Adam:
     def __init__(
         self,
         variables: Sequence[Variable],
-        learning_rate: float = 0.001,
+        learning_rate: float | Schedule = 0.001,
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        _check("learning_rate", learning_rate, 0, math.inf, open_low=True)
+        self._rate = _schedule(learning_rate)
         _check("beta 1", betas[0], 0, 1, open_low=False)
         _check("beta 2", betas[1], 0, 1, open_low=False)
         _check("epsilon", epsilon, 0, math.inf, open_low=True)
@@ -172,7 +211,7 @@ class Adam:
         self.betas = betas
         self.epsilon = epsilon
         self.weight_decay = weight_decay
-        self._flat = _Flat(variables)
+        self._flat = _Flat(variables, clip_norm, clip_value)
         self._mean = np.zeros_like(self._flat.values)
         self._square = np.zeros_like(self._flat.values)
         self._steps = 0
@@ -180,9 +219,10 @@ class Adam:
     def step(self) -> None:
         grads, values, scratch = self._flat.gather(), self._flat.values, self._flat.scratch
         beta1, beta2 = self.betas
+        rate = self._rate(self._steps)
         self._steps += 1
         if self.weight_decay:
-            values *= 1 - self.learning_rate * self.weight_decay
+            values *= 1 - rate * self.weight_decay
         self._mean *= beta1
         self._mean += grads
         grads *= grads
@@ -193,7 +233,7 @@ class Adam:
         np.sqrt(self._square, out=scratch)
         scratch += self.epsilon / root_scale
         np.divide(self._mean, scratch, out=scratch)
-        scratch *= self.learning_rate * mean_scale / root_scale
+        scratch *= rate * mean_scale / root_scale
         values -= scratch
 
     def state(self) -> dict[str, Array]:
@@ -210,8 +250,10 @@ class Adam:
     def describe(self) -> dict[str, object]:
         return {
             "optimiser": "Adam",
-            "learning rate": self.learning_rate,
+            "learning rate": _plain(self.learning_rate),
             "betas": list(self.betas),
             "epsilon": self.epsilon,
             "weight decay": self.weight_decay,
+            "clip norm": self._flat.clip_norm,
+            "clip value": self._flat.clip_value,
         }

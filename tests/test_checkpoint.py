@@ -17,11 +17,12 @@ from lutra.frontend.checkpoint import Checkpoint
 from lutra.frontend.data import Dataset
 from lutra.frontend.errors import ModelError, OutputError
 from lutra.frontend.history import History
-from lutra.frontend.layers import Dense, Dropout, ReLU
+from lutra.frontend.layers import BatchNorm, Dense, Dropout, ReLU
 from lutra.frontend.losses import CrossEntropy
 from lutra.frontend.model import Model
 from lutra.frontend.ops import Array
 from lutra.frontend.optimisers import SGD, Adam, Optimiser
+from lutra.frontend.schedules import Cosine, OneCycle, Schedule, Step, WarmUpCosine
 from lutra.frontend.training import fit
 
 EPOCHS = 12
@@ -44,11 +45,14 @@ def train(
     units: int = 16,
     kind: type[Adam] | type[SGD] = Adam,
     batch_size: int = 16,
+    rate: float | Schedule = 0.05,
+    clip_norm: float | None = None,
 ) -> tuple[Model, Optimiser, History]:
-    """A short run with everything in it that has a state: shuffling, dropout, moments, patience."""
+    """A short run with everything in it that has a state: shuffling, dropout, running statistics,
+    moments, patience."""
     train, validation = problem()
-    model = Model([Dense(units), ReLU(), Dropout(0.3), Dense(4)], (6,), seed)
-    optimiser = kind(model.variables, learning_rate=0.05)
+    model = Model([Dense(units), BatchNorm(), ReLU(), Dropout(0.3), Dense(4)], (6,), seed)
+    optimiser = kind(model.variables, learning_rate=rate, clip_norm=clip_norm)
     history = fit(
         model,
         CrossEntropy(),
@@ -66,8 +70,10 @@ def train(
 
 
 def same(a: Model, b: Model) -> bool:
-    pairs = zip(a.variables, b.variables, strict=True)
-    return all(np.array_equal(x.data, y.data) for x, y in pairs)
+    first, second = a.weights, b.weights
+    return first.keys() == second.keys() and all(
+        np.array_equal(first[name], second[name]) for name in first
+    )
 
 
 @pytest.mark.parametrize("kind", [Adam, SGD])
@@ -84,6 +90,32 @@ def test_resumed_is_undisturbed(
     assert resumed == history
     for key, value in optimiser.state().items():
         np.testing.assert_array_equal(value, whole_optimiser.state()[key])
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD])
+@pytest.mark.parametrize(
+    "rate",
+    [Step(0.05, 40), Cosine(0.05, 180), WarmUpCosine(0.05, 20, 180), OneCycle(0.05, 180)],
+    ids=lambda rate: type(rate).__name__,
+)
+def test_a_schedule_goes_on(tmp_path: Path, kind: type[Adam] | type[SGD], rate: Schedule) -> None:
+    """The learning rate goes on where it was, in the middle of its way."""
+    whole = train(None, kind=kind, rate=rate, clip_norm=0.5)
+    path = tmp_path / "run.npz"
+    train(path, epochs=5, kind=kind, rate=rate, clip_norm=0.5)
+    resumed = train(path, kind=kind, rate=rate, clip_norm=0.5, resume=True)
+    assert same(resumed[0], whole[0])
+    assert resumed[2] == whole[2]
+    assert not same(train(None, kind=kind)[0], whole[0])
+
+
+def test_running_statistics_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    model = train(path, patience=None)[0]
+    saved = Checkpoint.load(path)
+    for name in ("batch_norm1.mean", "batch_norm1.variance"):
+        np.testing.assert_array_equal(saved.weights[name], model.weights[name])
+        assert name not in {variable.name for variable in model.variables}
 
 
 def test_checkpoints_do_not_change_the_run(tmp_path: Path) -> None:
@@ -253,6 +285,8 @@ def test_another_runs_checkpoint_is_refused(tmp_path: Path) -> None:
         ("kind", SGD, "optimiser"),
         ("batch_size", 17, "batch size"),
         ("patience", 9, "patience"),
+        ("rate", Cosine(0.05, 100), "learning rate"),
+        ("clip_norm", 1.0, "clip norm"),
     ):
         with pytest.raises(ModelError, match=f"of another run: .*{named}") as caught:
             train(path, resume=True, **{setting: value})  # type: ignore[arg-type]
