@@ -6,26 +6,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 
 from ..frontend.errors import ModelError
-from ..frontend.graph import Graph, evaluate
+from ..frontend.graph import Graph, Node, evaluate
 from ..frontend.layer_file import check_layers
 from ..frontend.ops import (
     Array,
-    AveragePool,
     Conv,
+    ConvTranspose,
     Dense,
-    GlobalAveragePool,
-    Relu,
-    Sigmoid,
+    Gru,
+    Lstm,
+    MatMul,
+    Op,
+    SimpleRnn,
     Softmax,
-    Tanh,
 )
 from ..frontend.progress import Track, silently
 from .cast import cast_float
 from .formats import MAX_INTEGER, Format, Overflow, Rounding
+from .points import Internal, Role, internals, points
 from .precision import LayerSettings, Settings
 
 SAMPLE = 1 << 18
@@ -33,6 +36,13 @@ SAMPLE = 1 << 18
 
 BLOCK = 256
 """Samples that are run through the float network at a time."""
+
+REACH = 16.0
+"""How far below the largest of its row an argument of softmax matters: exp(-16) is 2^-23."""
+
+SCALE_BITS = 8
+"""Width of a normalisation's factor beyond that of a state: rows of small deviations need a large
+one, those of large deviations a fine one."""
 
 CLIPPED_BITS = 5
 """How many bits below the largest value a format's range is tried at."""
@@ -55,38 +65,15 @@ class Precision:
         points: by the name of the float value.
         weights: format of each weight, by the name of the constant.
         index_bits: widest index of a table.
+        weight_bits: width of constants that are no weights of a layer, such as slopes.
+        gate_bits: width of the gates of recurrent layers.
     """
 
     points: Mapping[str, Target]
     weights: Mapping[str, Format]
     index_bits: int
-
-
-def points(graph: Graph) -> dict[str, tuple[str, ...]]:
-    """Quantisation points: values that get a Cast, with the layers whose settings rule them.
-
-    A dense or convolution layer that feeds one ReLU alone is cast after the ReLU, where no bit is
-    spent on negative values.
-    """
-    outputs = {port.name for port in graph.outputs}
-    found: dict[str, tuple[str, ...]] = {port.name: (port.name,) for port in graph.inputs}
-    waiting: dict[str, str] = {}
-    for node in graph.nodes:
-        match node.op:
-            case Dense() | Conv() | AveragePool() | GlobalAveragePool():
-                readers = graph.consumers(node.output)
-                alone = len(readers) == 1 and isinstance(readers[0].op, Relu)
-                if alone and node.output not in outputs:
-                    waiting[node.output] = node.name
-                else:
-                    found[node.output] = (node.name,)
-            case Relu() if node.inputs[0] in waiting:
-                found[node.output] = (node.name, waiting[node.inputs[0]])
-            case Sigmoid() | Tanh() | Softmax():
-                found[node.output] = (node.name,)
-            case _:
-                pass
-    return found
+    weight_bits: int
+    gate_bits: int
 
 
 def calibrate(graph: Graph, settings: Settings, x: Array, track: Track = silently) -> Precision:
@@ -103,31 +90,48 @@ def calibrate(graph: Graph, settings: Settings, x: Array, track: Track = silentl
         ShapeError: the data do not fit the input.
     """
     where = points(graph)
-    known = [*(port.name for port in graph.inputs), *(node.name for node in graph.nodes)]
-    check_layers(settings.layers, known, settings.file)
+    known = [port.name for port in graph.inputs] + [node.name for node in graph.nodes]
+    known += [layer for point in where.values() for layer in point.layers]
+    check_layers(settings.layers, dict.fromkeys(known), settings.file)
     samples = _observe(graph, check_data(graph, x), list(where), track)
     targets = {}
-    for value, layers in where.items():
+    for value, point in where.items():
         wish = LayerSettings()
-        for layer in layers:
+        for layer in point.layers:
             wish = wish.over(settings.layers.get(layer, LayerSettings()))
-        bits = wish.bits or (settings.wide_bits if _only_indexes(graph, value) else settings.bits)
         targets[value] = Target(
-            wish.format or choose_format(samples[value], bits),
+            wish.format or _format_for(point.role, samples[value], wish.bits, settings),
             wish.rounding or settings.rounding,
             wish.overflow or settings.overflow,
         )
-    return Precision(targets, _weight_formats(graph, settings), settings.index_bits)
-
-
-def _only_indexes(graph: Graph, value: str) -> bool:
-    """Whether the value does nothing but look up tables, so that its width costs no arithmetic."""
-    readers = graph.consumers(value)
-    return (
-        bool(readers)
-        and all(isinstance(node.op, Sigmoid | Tanh | Softmax) for node in readers)
-        and all(port.name != value for port in (*graph.inputs, *graph.outputs))
+    return Precision(
+        targets,
+        _weight_formats(graph, settings),
+        settings.index_bits,
+        settings.weight_bits,
+        settings.wide_bits,
     )
+
+
+def _format_for(role: Role, values: Array, bits: int | None, settings: Settings) -> Format:
+    """The format of a value with this role, of ``bits`` bits or as many as the role has."""
+    match role:
+        case Role.VALUE:
+            return choose_format(values, bits or settings.bits)
+        case Role.INDEX:
+            return choose_format(values, bits or settings.wide_bits)
+        case Role.STATE:
+            return choose_format(values, bits or settings.state_bits)
+        case Role.SCALE:
+            largest = math.frexp(float(values.max()))[1]
+            return Format(False, bits or settings.state_bits + SCALE_BITS, largest)
+        case _:
+            assert_never(role)
+
+
+def gate_format(bits: int, signed: bool) -> Format:
+    """The format of a gate: of a sigmoid's results, or, if signed, of a tanh's."""
+    return Format(signed, bits, int(signed))
 
 
 def check_data(graph: Graph, x: Array) -> Array:
@@ -159,34 +163,67 @@ def check_data(graph: Graph, x: Array) -> Array:
 def _observe(graph: Graph, x: Array, names: list[str], track: Track) -> dict[str, Array]:
     """A sample of each value's distribution, with its extremes."""
     (port,) = graph.inputs
+    inner = [node for node in graph.nodes if isinstance(node.op, Internal)]
+    wanted = {*names, *(node.inputs[0] for node in inner)}
+    clipped = {name for name in names if _feeds_softmax(graph, name)}
     blocks: dict[str, list[Array]] = {name: [] for name in names}
     share = max(1, SAMPLE // math.ceil(len(x) / BLOCK))
     for start in track(range(0, len(x), BLOCK)):
         with np.errstate(over="ignore", invalid="ignore"):
-            kept = evaluate(graph, {port.name: x[start : start + BLOCK]}, names)
+            kept = evaluate(graph, {port.name: x[start : start + BLOCK]}, wanted)
+            for node in inner:
+                inputs = [kept[node.inputs[0]], *(graph.constants[n] for n in node.inputs[1:])]
+                for what, value in internals(node.op, inputs).items():
+                    kept[f"{node.output}.{what}"] = value
         for name in names:
-            flat = kept[name].ravel()
-            if not np.isfinite(flat).all():
+            values = kept[name]
+            if not np.isfinite(values).all():
                 raise ModelError(
                     f"the float network overflows at '{name}' on these data",
                     expected="finite values",
                     remedy="Give samples like those that it was trained on",
                 )
+            if name in clipped:
+                values = np.maximum(values, values.max(axis=-1, keepdims=True) - REACH)
+            flat = values.ravel()
             stride = -(-flat.size // share)
             blocks[name].append(flat[::stride])
             blocks[name].append(np.array([flat.min(), flat.max()]))
     return {name: np.concatenate(parts) for name, parts in blocks.items()}
 
 
+def _feeds_softmax(graph: Graph, value: str) -> bool:
+    """Whether only softmaxes read a value, so that what lies far below a row's maximum is 0."""
+    readers = graph.consumers(value)
+    outputs = {port.name for port in graph.outputs}
+    return (
+        bool(readers)
+        and all(isinstance(node.op, Softmax) for node in readers)
+        and value not in outputs
+    )
+
+
 def _weight_formats(graph: Graph, settings: Settings) -> dict[str, Format]:
     formats = {}
     for node in graph.nodes:
-        if isinstance(node.op, Dense | Conv):
-            wish = settings.layers.get(node.name, LayerSettings())
-            formats[node.inputs[1]] = wish.weight_format or choose_format(
-                graph.constants[node.inputs[1]], wish.weight_bits or settings.weight_bits
-            )
+        wish = settings.layers.get(node.name, LayerSettings())
+        for name in _weights(node):
+            if name in graph.constants:
+                formats[name] = wish.weight_format or choose_format(
+                    graph.constants[name], wish.weight_bits or settings.weight_bits
+                )
     return formats
+
+
+def _weights(node: Node[Op]) -> tuple[str, ...]:
+    """The inputs of a node that are matrices of weights, if they are constants."""
+    match node.op:
+        case Dense() | Conv() | ConvTranspose() | MatMul():
+            return node.inputs[1:2]
+        case SimpleRnn() | Lstm() | Gru():
+            return node.inputs[1:3]
+        case _:
+            return ()
 
 
 def choose_format(values: Array, width: int) -> Format:

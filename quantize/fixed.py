@@ -116,9 +116,7 @@ class FixedGraph:
             error.node = error.node or node.name
             raise
 
-    def _bound_loop(
-        self, node: Node[FixedOp], loop: Recurrence, bounds: dict[str, Result]
-    ) -> None:
+    def _bound_loop(self, node: Node[FixedOp], loop: Recurrence, bounds: dict[str, Result]) -> None:
         """As :meth:`_bound` for a loop: states may have any value of their formats."""
         for part in loop.parts:
             bounds[part] = bounds[node.inputs[0]]

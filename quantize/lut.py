@@ -7,6 +7,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import assert_never
 
 import numpy as np
@@ -21,14 +22,34 @@ FLAT = Decimal(5000)
 """Beyond this argument sigmoid, tanh and exp(-x) differ from their limits by less than 10^-2000,
 far below half a step of any format."""
 
+ERF_FLAT = Decimal(12)
+"""Beyond this argument erf differs from its limit by less than 10^-63."""
+
+Exact = Callable[[Decimal], Decimal]
+
 
 class Function(enum.StrEnum):
-    """The functions that tables are made of."""
+    """The functions that tables are made of.
+
+    ``ROOT_MANTISSA`` and ``ROOT_EXPONENT`` are the factors of a reciprocal square root whose
+    argument has a :class:`~.float_index.FloatIndex`.
+    """
 
     SIGMOID = "sigmoid"
     TANH = "tanh"
+    ELU = "elu"
+    SELU = "selu"
+    GELU = "gelu"
+    GELU_TANH = "gelu_tanh"
+    SILU = "silu"
+    SOFTPLUS = "softplus"
+    HARD_SIGMOID = "hard_sigmoid"
+    HARD_SWISH = "hard_swish"
     EXP_NEGATIVE = "exp_negative"
+    LOG = "log"
     RECIPROCAL = "reciprocal"
+    ROOT_MANTISSA = "root_mantissa"
+    ROOT_EXPONENT = "root_exponent"
 
 
 @dataclass(frozen=True)
@@ -37,9 +58,16 @@ class Lut:
 
     The table has one entry for each bit pattern of x, in the order of the patterns, so that a
     negative raw value counts from the end.
+
+    Attributes:
+        function: what the entries are values of.
+        parameters: of the function; see :func:`evaluator`.
+        slope: the entries are the function's slopes from one index to the next instead.
     """
 
     function: Function
+    parameters: tuple[float, ...] = ()
+    slope: bool = False
 
     def infer(self, *shapes: Shape) -> Shape:
         return shapes[0]
@@ -50,19 +78,20 @@ class Lut:
         # The second keeps the layout in memory, the first is faster.
         return table.take(index, mode="wrap") if index.flags.c_contiguous else table[index]
 
+    def table(self, index: Format, output: Format) -> Array:
+        """Raw outputs, int64, for every bit pattern of ``index``: rounded to nearest, ties up,
+        then saturated, from the function's true value."""
+        patterns = range(1 << index.width)
+        raws = [p - (1 << index.width) if p > index.high else p for p in patterns]
+        with decimal.localcontext(prec=DIGITS):
+            exact = evaluator(self.function, self.parameters)
+            if self.slope:
+                exact = _slope(exact, Decimal(2) ** -index.fraction)
+            entries = [_entry(exact, raw, index, output) for raw in raws]
+        return np.array(entries, np.int64)
 
-def table(function: Function, index: Format, output: Format) -> Array:
-    """Raw outputs, int64, for every bit pattern of ``index``: rounded to nearest, ties up, then
-    saturated, from the function's true value."""
-    patterns = range(1 << index.width)
-    raws = [p - (1 << index.width) if p > index.high else p for p in patterns]
-    with decimal.localcontext(prec=DIGITS):
-        exact = _evaluator(function)
-        entries = [_entry(exact, raw, index, output) for raw in raws]
-    return np.array(entries, np.int64)
 
-
-def _entry(exact: Callable[[Decimal], Decimal], raw: int, index: Format, output: Format) -> int:
+def _entry(exact: Exact, raw: int, index: Format, output: Format) -> int:
     x = Decimal(raw) * Decimal(2) ** -index.fraction
     try:
         y = exact(x) * Decimal(2) ** output.fraction
@@ -72,21 +101,105 @@ def _entry(exact: Callable[[Decimal], Decimal], raw: int, index: Format, output:
     return min(max(rounded, output.low), output.high)
 
 
-def _evaluator(function: Function) -> Callable[[Decimal], Decimal]:
+def _slope(exact: Exact, step: Decimal) -> Exact:
+    known = cache(exact)
+    return lambda x: (known(x + step) - known(x)) / step
+
+
+def evaluator(function: Function, parameters: tuple[float, ...] = ()) -> Exact:
     """The function with about 60 correct digits; none of its values but exact ones lies so near
-    to a tie that this could round it wrongly (Lindemann: exp of a rational is transcendental)."""
+    to a tie that this could round it wrongly (Lindemann: exp of a rational is transcendental).
+
+    Parameters: alpha of ELU; alpha and gamma of SELU; slope and offset of the hard sigmoid.  LOG
+    is 0 below 1.  For ROOT_MANTISSA bits b, n and fraction F: the index holds the parity of the
+    leading one's position and b bits m behind it, and the value is
+    sqrt(n · 2^F / (2^parity · (1 + (m + 1/2) / 2^b))).  ROOT_EXPONENT of p · 2^b, with b its only
+    parameter, is 2^-floor(p / 2).
+    """
+    p = [Decimal(value) for value in parameters]
     match function:
         case Function.SIGMOID:
-            return lambda x: 1 / (1 + (-_clamp(x)).exp())
+            return _sigmoid
         case Function.TANH:
-            return lambda x: 1 - 2 / ((2 * _clamp(x)).exp() + 1)
+            return _tanh
+        case Function.ELU:
+            return lambda x: x if x > 0 else p[0] * (_clamp(x).exp() - 1)
+        case Function.SELU:
+            return lambda x: p[1] * (x if x > 0 else p[0] * (_clamp(x).exp() - 1))
+        case Function.GELU:
+            return lambda x: x * (1 + _erf(x / Decimal(2).sqrt())) / 2
+        case Function.GELU_TANH:
+            return lambda x: x * (1 + _tanh(_gelu_argument(x))) / 2
+        case Function.SILU:
+            return lambda x: x * _sigmoid(x)
+        case Function.SOFTPLUS:
+            return lambda x: max(x, Decimal(0)) + (1 + (-abs(_clamp(x))).exp()).ln()
+        case Function.HARD_SIGMOID:
+            return lambda x: min(max(p[0] * x + p[1], Decimal(0)), Decimal(1))
+        case Function.HARD_SWISH:
+            return lambda x: x * min(max(x + 3, Decimal(0)), Decimal(6)) / 6
         case Function.EXP_NEGATIVE:
             return lambda x: (-_clamp(x)).exp()
+        case Function.LOG:
+            return lambda x: x.ln() if x > 1 else Decimal(0)
         case Function.RECIPROCAL:
             return lambda x: 1 / x
+        case Function.ROOT_MANTISSA:
+            return lambda x: _root_mantissa(int(x), *map(int, parameters))
+        case Function.ROOT_EXPONENT:
+            return lambda x: Decimal(2) ** -((int(x) >> int(parameters[0])) // 2)
         case _:
             assert_never(function)
 
 
 def _clamp(x: Decimal) -> Decimal:
     return max(min(x, FLAT), -FLAT)
+
+
+def _sigmoid(x: Decimal) -> Decimal:
+    return 1 / (1 + (-_clamp(x)).exp())
+
+
+def _tanh(x: Decimal) -> Decimal:
+    return 1 - 2 / ((2 * _clamp(x)).exp() + 1)
+
+
+def _gelu_argument(x: Decimal) -> Decimal:
+    return (2 / _pi()).sqrt() * (x + Decimal("0.044715") * x**3)
+
+
+def _erf(x: Decimal) -> Decimal:
+    """The error function by its series with positive terms alone (Abramowitz and Stegun, 7.1.6)."""
+    if abs(x) > ERF_FLAT:
+        return Decimal(1).copy_sign(x)
+    term = total = x
+    n = 0
+    while abs(term) > Decimal(10) ** -(DIGITS + 5) * abs(total):
+        n += 1
+        term = term * 2 * x * x / (2 * n + 1)
+        total += term
+    return 2 / _pi().sqrt() * (-x * x).exp() * total
+
+
+@cache
+def _pi() -> Decimal:
+    """Machin's formula, 16 atan(1/5) - 4 atan(1/239), with ten digits to spare."""
+    with decimal.localcontext(prec=DIGITS + 10):
+        return 16 * _inverse_tangent(5) - 4 * _inverse_tangent(239)
+
+
+def _inverse_tangent(n: int) -> Decimal:
+    """atan(1/n) by its series."""
+    power = total = Decimal(1) / n
+    k = 1
+    while abs(power) > Decimal(10) ** -(DIGITS + 10):
+        power /= -n * n
+        k += 2
+        total += power / k
+    return total
+
+
+def _root_mantissa(index: int, bits: int, n: int, fraction: int) -> Decimal:
+    parity, behind = divmod(index, 1 << bits)
+    argument = (1 << parity) * (1 + (behind + Decimal("0.5")) / (1 << bits))
+    return (n * Decimal(2) ** fraction / argument).sqrt()

@@ -30,6 +30,7 @@ from .formats import Format, Overflow, Rounding
 
 MAX_BITS = 32
 MAX_INDEX_BITS = 16
+STATE_BITS = 16
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,12 @@ class Settings:
         It costs entries of the tables, but no arithmetic.
         """
         return max(self.bits, min(2 * self.bits, self.index_bits))
+
+    @property
+    def state_bits(self) -> int:
+        """Width of a value inside a layer that is only multiplied value by value, such as the cell
+        of an LSTM: twice the others', up to 16."""
+        return max(self.bits, min(2 * self.bits, STATE_BITS))
 
 
 def load_settings(path: Path) -> Settings:

@@ -1,0 +1,203 @@
+"""Lowering of sums and products: layers with weights, arithmetic, averages."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..frontend.errors import UnsupportedOpError
+from ..frontend.graph import Node
+from ..frontend.ops import (
+    Array,
+    AveragePool,
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Dense,
+    GlobalAveragePool,
+    MatMul,
+    Mul,
+    Op,
+    Shape,
+    Sub,
+    SumPool,
+    Window,
+)
+from .builder import Builder
+from .exact_ops import Axis, Rearrange
+
+RECIPROCAL_BITS = 4
+"""Significant bits of an average's reciprocal beyond the width of its result."""
+
+ADDEND_BITS = 4
+"""Fraction bits of a constant that is added, beyond those of what it is added to."""
+
+FACTOR_BITS = 4
+"""Bits of a constant factor beyond those of weights: it costs one multiplication a value."""
+
+
+def linear(builder: Builder, op: Dense | Conv | ConvTranspose, node: Node[Op]) -> None:
+    """A product with weights, and a bias that is rounded to the fraction of the accumulator."""
+    x, name, *bias = node.inputs
+    if isinstance(op, ConvTranspose):
+        x, op, weight = _upside_down(builder, op, node)
+    else:
+        weight = builder.weight(name)
+    inputs = [x, weight]
+    if bias:
+        fraction = builder.formats[x].fraction + builder.formats[weight].fraction
+        inputs.append(
+            builder.rounded(
+                builder.new(f"{node.name}.bias"), builder.graph.constants[bias[0]], fraction
+            )
+        )
+    builder.close(node.output, op, *inputs)
+
+
+def _upside_down(builder: Builder, op: ConvTranspose, node: Node[Op]) -> tuple[str, Conv, str]:
+    """A transposed convolution as a convolution of the input with zeros between its values: the
+    kernel is turned around, the stride becomes the distance of the values."""
+    x, name = node.inputs[:2]
+    shape, out = builder.shapes[x], builder.shapes[node.output]
+    window = op.window
+    axes = {}
+    for i, (kernel, stride, (before, _), dilation) in enumerate(
+        zip(window.kernel, window.stride, window.pad, window.dilation, strict=True)
+    ):
+        reach = dilation * (kernel - 1)
+        axes[i] = Axis(out[i] + reach, i, before - reach, 1, stride, sparse=stride > 1)
+    spread = builder.exact(builder.new(f"{node.name}.spread"), Rearrange.along(shape, axes), x)
+    rank = len(window.kernel)
+    turned = np.flip(builder.graph.constants[name], tuple(range(rank)))
+    weight = builder.weight(name, turned)
+    plain = Window(window.kernel, (1,) * rank, ((0, 0),) * rank, window.dilation)
+    return spread, Conv(plain, op.groups), weight
+
+
+def batch_norm(builder: Builder, op: BatchNorm, node: Node[Op]) -> None:
+    """One factor and one addend a channel."""
+    x = node.inputs[0]
+    gamma, beta, mean, variance = (
+        builder.graph.constants[name].astype(np.float64) for name in node.inputs[1:]
+    )
+    factor = gamma / np.sqrt(variance + op.epsilon)
+    constant = factors(builder, f"{node.name}.factor", factor)
+    scaled = builder.exact(builder.new(f"{node.name}.scaled"), Mul(), x, constant)
+    shift = addend(builder, f"{node.name}.shift", beta - mean * factor, scaled, 0)
+    builder.close(node.output, builder.aligned(scaled, shift), scaled, shift)
+
+
+def factors(builder: Builder, name: str, values: Array) -> str:
+    """Constant factors, with some bits more than weights have."""
+    largest = float(np.abs(values).max(initial=0.0))
+    bits = builder.precision.weight_bits + FACTOR_BITS
+    return builder.rounded(builder.new(name), values, bits - math.frexp(largest)[1])
+
+
+def addend(builder: Builder, name: str, values: Array, x: str, extra: int = ADDEND_BITS) -> str:
+    """A constant to be added to ``x``, with some fraction bits more."""
+    return builder.rounded(builder.new(name), values, builder.formats[x].fraction + extra)
+
+
+def _suffix(constant: Array, shape: Shape) -> Array:
+    """A constant that is broadcast to ``shape``, as the shortest array for the last axes."""
+    full = constant.reshape((1,) * (len(shape) - constant.ndim) + constant.shape)
+    while full.ndim > 1 and full.shape[0] == 1:
+        full = full[0]
+    if full.size == 1:
+        return full.reshape(1)
+    return np.ascontiguousarray(np.broadcast_to(full, shape[len(shape) - full.ndim :]))
+
+
+def add(builder: Builder, node: Node[Op]) -> None:
+    """A sum or a difference; of two values, or of one and a constant."""
+    negative = isinstance(node.op, Sub)
+    shape = builder.shapes[node.output]
+    a, b = node.inputs
+    if a in builder.graph.constants:
+        a, b = b, a
+        if negative:
+            a = builder.scaled(builder.new(f"{node.name}.negative"), a, -1.0, 1)
+            negative = False
+    if b in builder.graph.constants:
+        values = _suffix(builder.graph.constants[b], shape)
+        a = builder.expand(a, shape)
+        b = addend(builder, f"{node.name}.addend", values, a)
+    elif negative or not _is_row(builder, a, shape):
+        a, b = builder.expand(a, shape), _row_or_whole(builder, b, shape)
+    else:
+        a, b = builder.expand(b, shape), a
+    builder.close(node.output, builder.aligned(a, b, negative=negative), a, b)
+
+
+def multiply(builder: Builder, node: Node[Op]) -> None:
+    shape = builder.shapes[node.output]
+    a, b = node.inputs
+    if a in builder.graph.constants:
+        a, b = b, a
+    if b in builder.graph.constants:
+        values = _suffix(builder.graph.constants[b], shape)
+        a = builder.expand(a, shape)
+        b = factors(builder, f"{node.name}.factor", values)
+    elif _is_row(builder, a, shape):
+        a, b = builder.expand(b, shape), a
+    else:
+        a, b = builder.expand(a, shape), _row_or_whole(builder, b, shape)
+    builder.close(node.output, Mul(), a, b)
+
+
+def _is_row(builder: Builder, x: str, shape: Shape) -> bool:
+    """Whether ``x`` has one value for each row of ``shape``."""
+    return builder.shapes[x] == (*shape[:-1], 1) != shape
+
+
+def _row_or_whole(builder: Builder, x: str, shape: Shape) -> str:
+    return x if _is_row(builder, x, shape) else builder.expand(x, shape)
+
+
+def matrix_product(builder: Builder, op: MatMul, node: Node[Op]) -> None:
+    """Of two values; with a constant matrix on the right it is a dense layer."""
+    a, b = node.inputs
+    constants = builder.graph.constants
+    if b in constants and constants[b].ndim == 2:
+        matrix = constants[b].T if op.transposed else constants[b]
+        builder.close(node.output, Dense(), a, builder.weight(b, matrix))
+        return
+    if a in constants or b in constants:
+        raise UnsupportedOpError(
+            "a product of matrices has a constant in a form that is not supported",
+            found=[builder.graph.shapes[name] for name in node.inputs],
+            expected="two computed values, or a constant matrix on the right",
+        )
+    lead = builder.shapes[node.output][:-2]
+    a, b = (builder.expand(x, (*lead, *builder.shapes[x][-2:])) for x in (a, b))
+    builder.close(node.output, op, a, b)
+
+
+def average(builder: Builder, op: AveragePool | GlobalAveragePool, node: Node[Op]) -> None:
+    """Exact sum, times a fixed-point reciprocal: exact if the count is a power of two."""
+    x = node.inputs[0]
+    if isinstance(op, GlobalAveragePool):
+        window = Window.of(builder.shapes[x][:-1])
+        counts = np.array([window.size])
+    else:
+        window = op.window
+        counts = op.counts(builder.shapes[x])[..., None]
+        counts = _suffix(counts, builder.shapes[node.output])
+        if counts.min() == counts.max():
+            counts = counts.reshape(-1)[:1]
+    total = builder.exact(builder.new(f"{node.name}.sum"), SumPool(window), x)
+    width = builder.formats[total].width
+    target = builder.precision.points.get(node.output)
+    if target is not None:
+        width = target.format.width
+    largest = int(counts.max())
+    fraction = largest.bit_length() - 1
+    if any(count & (count - 1) for count in np.unique(counts).tolist()):
+        fraction += width + RECIPROCAL_BITS
+    raw = (2 * (1 << fraction) + counts) // (2 * counts)
+    reciprocal = builder.constant(
+        builder.new(f"{node.name}.reciprocal"), raw.astype(np.int64), fraction
+    )
+    builder.close(node.output, Mul(), total, reciprocal)
