@@ -6,6 +6,7 @@ Their gradients are checked with those of all ops, in ``test_gradients.py``.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,9 +37,9 @@ def exact_erf(x: Array) -> Array:
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(np.float64, 5e-16), (np.float32, 2.5e-7)])
-def test_erf(dtype: type, error: float) -> None:
+def test_erf(dtype: Any, error: float) -> None:
     """Relative errors against the C library's, which is good to one unit in the last place."""
-    tiny = np.finfo(dtype).tiny
+    tiny = float(np.finfo(dtype).tiny)
     near = np.geomspace(tiny, 0.1, 2000)
     x: Array = np.concatenate([np.linspace(-7, 7, 3 * BLOCK + 5), near]).astype(dtype)
     y = erf(x)
@@ -50,7 +51,7 @@ def test_erf(dtype: type, error: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_erf_of_special_values(dtype: type) -> None:
+def test_erf_of_special_values(dtype: Any) -> None:
     x: Array = np.array([[math.inf, -math.inf], [1e30, -1e30], [0, math.nan]]).astype(dtype)
     np.testing.assert_array_equal(erf(x), [[1, -1], [1, -1], [0, math.nan]])
     assert erf(x[:0]).shape == (0, 2)
@@ -58,7 +59,7 @@ def test_erf_of_special_values(dtype: type) -> None:
 
 @pytest.mark.parametrize("op", SMOOTH, ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_nothing_overflows(op: Operator, dtype: type) -> None:
+def test_nothing_overflows(op: Operator, dtype: Any) -> None:
     """A warning would be an error; gradients of far values are those of the asymptotes."""
     x = np.array([[-1e4, -200, -90, 0, 90, 200, 1e4]], dtype)
     y, pullback = op.vjp([True], x)
@@ -67,6 +68,21 @@ def test_nothing_overflows(op: Operator, dtype: type) -> None:
     assert y.dtype == dx.dtype == dtype
     assert np.isfinite(y).all()
     assert np.isfinite(dx).all()
+
+
+@pytest.mark.parametrize("far", [0.0, 49, 60, -60, -1e3, 1e5, -1e9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_of_rows_far_apart(far: float, dtype: Any) -> None:
+    """A row far above or below the others, and a value that a mask puts out of reach."""
+    x = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(dtype)
+    x[1, 1] += dtype(far)
+    x[0, 0, 2] = -abs(far)
+    powers = np.exp(x.astype(np.float64) - x.max(-1, keepdims=True))
+    expected = powers / powers.sum(-1, keepdims=True)
+    error = 4 * float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(ops.Softmax().forward(x), expected, rtol=error * 10, atol=error)
+    logs = ops.LogSoftmax().forward(x)
+    np.testing.assert_allclose(np.exp(logs), expected, rtol=error * 10, atol=error)
 
 
 def test_asymptotes() -> None:

@@ -115,23 +115,17 @@ class LayerNorm:
 
     def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
         x, gamma, beta = inputs
-        n = x.shape[-1]
-        rows = x.reshape(-1, n)
-        normal = rows - (rows @ np.full(n, 1 / n, x.dtype))[:, None]
-        inverse = _inverse_deviations(normal, self.epsilon)
-        normal *= inverse
-        y = normal * gamma
+        rows = x.reshape(-1, x.shape[-1])
+        centred = rows - _row_means(rows)[:, None]
+        inverse, scale = _row_scales(centred, gamma, self.epsilon)
+        y = centred * scale
         y += beta
 
         def pullback(grad: Array) -> tuple[Array | None, ...]:
-            flat = grad.reshape(normal.shape)
-            product = flat * normal
-            dx = None
-            if needs[0]:
-                dx = _pull_rows(flat, product, normal, inverse, gamma)
-                dx -= inverse * (flat @ (gamma / n))[:, None]
-                dx = dx.reshape(x.shape)
-            return (dx, channel_sums(product), channel_sums(flat))
+            flat = grad.reshape(rows.shape)
+            dx, dgamma = _pull_rows(flat, centred, gamma, inverse, scale)
+            dx -= (flat @ gamma * inverse / len(gamma))[:, None]
+            return (dx.reshape(x.shape), dgamma, channel_sums(flat))
 
         return y.reshape(x.shape), pullback
 
@@ -154,18 +148,13 @@ class RmsNorm:
     def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
         x, gamma = inputs
         rows = x.reshape(-1, x.shape[-1])
-        inverse = _inverse_deviations(rows, self.epsilon)
-        normal = rows * inverse
+        inverse, scale = _row_scales(rows, gamma, self.epsilon)
 
         def pullback(grad: Array) -> tuple[Array | None, ...]:
-            flat = grad.reshape(normal.shape)
-            product = flat * normal
-            dx = None
-            if needs[0]:
-                dx = _pull_rows(flat, product, normal, inverse, gamma).reshape(x.shape)
-            return (dx, channel_sums(product))
+            dx, dgamma = _pull_rows(grad.reshape(rows.shape), rows, gamma, inverse, scale)
+            return (dx.reshape(x.shape), dgamma)
 
-        return (normal * gamma).reshape(x.shape), pullback
+        return (rows * scale).reshape(x.shape), pullback
 
 
 def channel_sums(x: Array) -> Array:
@@ -188,20 +177,25 @@ def _positions(x: Array) -> int:
     return int(x.shape[-2]) if x.ndim > 2 else 1
 
 
-def _inverse_deviations(rows: Array, epsilon: float) -> Array:
-    """``1 / √(mean of x² + epsilon)`` of each row, as a column."""
-    squares = np.vecdot(rows, rows)
-    squares /= rows.shape[-1]
-    squares += epsilon
-    return np.asarray(1 / np.sqrt(squares))[:, None]
+def _row_means(rows: Array) -> Array:
+    n = rows.shape[-1]
+    return np.asarray(rows @ np.full(n, 1 / n, rows.dtype))
 
 
-def _pull_rows(grad: Array, product: Array, normal: Array, inverse: Array, gamma: Array) -> Array:
-    """Gradient of rows divided by their deviation: ``product`` is ``grad · normal``."""
-    dx = normal * (product @ (gamma / -len(gamma)))[:, None]
-    dx += grad * gamma
-    dx *= inverse
-    return np.asarray(dx)
+def _row_scales(rows: Array, gamma: Array, epsilon: float) -> tuple[Array, Array]:
+    """``1 / √(mean of x² + epsilon)`` of each row, and its products with ``gamma``."""
+    inverse = 1 / np.sqrt(_row_means(rows * rows) + epsilon)
+    return inverse, np.dot(inverse[:, None], gamma[None])  # faster here than broadcasting
+
+
+def _pull_rows(
+    grad: Array, rows: Array, gamma: Array, inverse: Array, scale: Array
+) -> tuple[Array, Array]:
+    """Gradients of ``rows`` and ``gamma``, given that of ``rows · scale``."""
+    product = grad * rows
+    dx = grad * scale
+    dx -= rows * (product @ gamma * (inverse * inverse * inverse / len(gamma)))[:, None]
+    return dx, inverse @ product
 
 
 def _channels(what: str, shapes: tuple[Shape, ...], names: tuple[str, ...]) -> Shape:
