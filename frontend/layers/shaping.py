@@ -48,12 +48,12 @@ class Transpose(Layer):
 class Slice(Layer):
     """Part of one axis: from ``start`` up to before ``stop``, every ``step``-th.
 
-    ``axis`` is counted without the batch; negative numbers count from the end, as in Python, and
-    ``stop`` None is the end in the direction of ``step``.
+    ``axis`` is counted without the batch; numbers below 0 count from the end, and ends that
+    are not given are those in the direction of ``step``, all as in Python.
     """
 
     axis: int
-    start: int = 0
+    start: int | None = None
     stop: int | None = None
     step: int = 1
     prefix: ClassVar[str] = "slice"
