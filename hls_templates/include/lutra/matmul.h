@@ -1,0 +1,130 @@
+// Product of two streams of matrices, as in attention.
+#ifndef LUTRA_MATMUL_H
+#define LUTRA_MATMUL_H
+
+#include <ap_fixed.h>
+#include <ap_int.h>
+#include <hls_stream.h>
+
+#include "fixed.h"
+#include "trace.h"
+
+namespace lutra {
+
+// For each of `batches` pairs of matrices: out = post(a * b), a (n, k), b (k, m), out (n, m).
+//   Config: id, batches, n, k, m, transposed (whether b arrives as (m, k)), simd (products of a sum
+//           a cycle: lanes of a, and of b if transposed), pe (columns a cycle: lanes of out, and of
+//           b if not transposed), types a, b, acc, post.
+// b is read in full and kept; then a row of a is kept while the columns need it.
+template <typename Config>
+void matmul(
+    hls::stream<ap_uint<Config::simd * Config::a::width> >& a,
+    hls::stream<ap_uint<(Config::transposed ? Config::simd : Config::pe) * Config::b::width> >& b,
+    hls::stream<ap_uint<Config::pe * Config::post::out::width> >& out) {
+    typedef typename Config::acc acc_t;
+    static const int FOLDS = Config::k / Config::simd;
+    static const int GROUPS = Config::m / Config::pe;
+    static const int ROWS = GROUPS * FOLDS;
+    static_assert(FOLDS * Config::simd == Config::k, "simd divides the inner size");
+    static_assert(GROUPS * Config::pe == Config::m, "pe divides the columns");
+    // A bank has, for each group of columns and each fold, all folds' values of one column
+    // (transposed), or all columns' of one row.
+    static const int BANKS = Config::transposed ? Config::pe : Config::simd;
+    static const int LANES = Config::transposed ? Config::simd : Config::pe;
+    typedef ap_uint<LANES * Config::b::width> b_beat;
+
+    b_beat kept_b[BANKS][ROWS];
+#pragma HLS ARRAY_PARTITION variable=kept_b type=complete dim=1
+    ap_uint<Config::simd * Config::a::width> kept_a[FOLDS];
+    acc_t acc[Config::pe];
+#pragma HLS ARRAY_PARTITION variable=acc type=complete dim=1
+
+    for (int batch = 0; batch < Config::batches; ++batch) {
+        int bank_in = 0;
+        int fold_in = 0;
+        int group_in = 0;
+        for (int i = 0; i < BANKS * ROWS; ++i) {
+#pragma HLS PIPELINE II=1 style=flp
+            b_beat arrived = b.read();
+            kept_b[bank_in][group_in * FOLDS + fold_in] = arrived;
+            if (Config::transposed) {
+                if (fold_in < FOLDS - 1) {
+                    ++fold_in;
+                } else {
+                    fold_in = 0;
+                    if (bank_in < BANKS - 1) {
+                        ++bank_in;
+                    } else {
+                        bank_in = 0;
+                        ++group_in;
+                    }
+                }
+            } else {
+                if (group_in < GROUPS - 1) {
+                    ++group_in;
+                } else {
+                    group_in = 0;
+                    if (bank_in < BANKS - 1) {
+                        ++bank_in;
+                    } else {
+                        bank_in = 0;
+                        ++fold_in;
+                    }
+                }
+            }
+        }
+        int fold = 0;
+        int group = 0;
+        int row = 0;
+        for (int i = 0; i < Config::n * ROWS; ++i) {
+#pragma HLS PIPELINE II=1 style=flp
+            ap_uint<Config::simd * Config::a::width> x;
+            if (group == 0) {
+                x = a.read();
+                kept_a[fold] = x;
+            } else {
+                x = kept_a[fold];
+            }
+            for (int p = 0; p < Config::pe; ++p) {
+#pragma HLS UNROLL
+                acc_t products[Config::simd];
+#pragma HLS ARRAY_PARTITION variable=products type=complete dim=1
+                for (int s = 0; s < Config::simd; ++s) {
+#pragma HLS UNROLL
+                    b_beat y = kept_b[Config::transposed ? p : s][row];
+                    products[s] = lane<typename Config::a>(x, s) *
+                                  lane<typename Config::b>(y, Config::transposed ? s : p);
+                }
+                acc_t start = 0;
+                if (fold != 0) {
+                    start = acc[p];
+                }
+                acc[p] = start + sum_tree<acc_t, Config::simd>::of(products, 0);
+            }
+            if (fold == FOLDS - 1) {
+                ap_uint<Config::pe * Config::post::out::width> y;
+                for (int p = 0; p < Config::pe; ++p) {
+#pragma HLS UNROLL
+                    trace<Config::id>(acc[p]);
+                    set_lane(y, p, Config::post::apply(acc[p]));
+                }
+                out.write(y);
+                fold = 0;
+                if (group == GROUPS - 1) {
+                    group = 0;
+                    row = 0;
+                } else {
+                    ++group;
+                    ++row;
+                }
+            } else {
+                ++fold;
+                ++row;
+            }
+        }
+    }
+}
+
+}  // namespace lutra
+
+#endif
