@@ -11,9 +11,11 @@ namespace lutra {
 
 // For each output position, row by row, the kernel's values in the order (row, column, channel).
 //   Config: type in, lanes, channels, height, width, kernel_h, kernel_w, stride_h, stride_w,
+//           dilation_h, dilation_w (distance of the kernel's neighbouring rows and columns),
 //           pad_top, pad_left, out_h, out_w, fill (raw value of the padding).
-// kernel_h + stride_h rows are kept; while the windows of one output row leave, the rows that the
-// next one needs arrive.  One value group in and one out a cycle.
+// The rows from the first to the last that a window needs, and stride_h more, are kept; while the
+// windows of one output row leave, the rows that the next one needs arrive.  One value group in and
+// one out a cycle.
 template <typename Config>
 void sliding_window(hls::stream<ap_uint<Config::lanes * Config::in::width> >& in,
                     hls::stream<ap_uint<Config::lanes * Config::in::width> >& out) {
@@ -21,8 +23,10 @@ void sliding_window(hls::stream<ap_uint<Config::lanes * Config::in::width> >& in
     static const int FOLDS = Config::channels / Config::lanes;
     static_assert(FOLDS * Config::lanes == Config::channels, "lanes divide the channels");
     static const int ROW = Config::width * FOLDS;
-    static const int SLOTS = Config::kernel_h + Config::stride_h;
-    static const int FIRST = Config::kernel_h - Config::pad_top;
+    static const int REACH_H = (Config::kernel_h - 1) * Config::dilation_h + 1;
+    static const int REACH_W = (Config::kernel_w - 1) * Config::dilation_w + 1;
+    static const int SLOTS = REACH_H + Config::stride_h;
+    static const int FIRST = REACH_H - Config::pad_top;
     static const int PREFETCH = FIRST < 0 ? 0 : FIRST > Config::height ? Config::height : FIRST;
     static const int EMIT = Config::out_w * Config::kernel_h * Config::kernel_w * FOLDS;
     static const int FETCH = Config::stride_h * ROW;
@@ -60,7 +64,7 @@ void sliding_window(hls::stream<ap_uint<Config::lanes * Config::in::width> >& in
             limit = Config::height;
         }
         int left = -Config::pad_left;
-        int kh = 0;
+        int kh = 0;  // distance from the window's first row and column
         int kw = 0;
         int fold = 0;
         for (int i = 0; i < STEPS; ++i) {
@@ -90,12 +94,12 @@ void sliding_window(hls::stream<ap_uint<Config::lanes * Config::in::width> >& in
                     ++fold;
                 } else {
                     fold = 0;
-                    if (kw < Config::kernel_w - 1) {
-                        ++kw;
+                    if (kw < REACH_W - 1) {
+                        kw += Config::dilation_w;
                     } else {
                         kw = 0;
-                        if (kh < Config::kernel_h - 1) {
-                            ++kh;
+                        if (kh < REACH_H - 1) {
+                            kh += Config::dilation_h;
                         } else {
                             kh = 0;
                             left += Config::stride_w;
