@@ -55,13 +55,14 @@ from . import lower_linear as linear
 from . import lower_move as move
 from . import lower_rows as rows
 from .builder import Builder
-from .calibrate import Precision
+from .calibrate import Precision, Target
 from .exact_ops import Clamp, Leaky
 from .fixed import FixedGraph, whole
+from .formats import MAX_WIDTH, Format, Overflow, Rounding
 from .lower_recurrent import recurrent
 from .lut import Function, Lut
 
-SLOPE_BITS = 4
+SLOPE_BITS = 8
 """Bits of a slope beyond those of weights: it costs one multiplication a value."""
 
 
@@ -173,6 +174,17 @@ def _clamp(builder: Builder, op: Clip, x: str) -> Clamp:
 
 
 def _leaky(builder: Builder, node: Node[Op], slope: Array) -> None:
-    fraction = builder.precision.weight_bits + SLOPE_BITS
-    constant = builder.rounded(builder.new(f"{node.name}.slope"), slope, fraction)
-    builder.close(node.output, Leaky(fraction), node.inputs[0], constant)
+    """The slope is rounded to as many bits as the exact product has room for, up to a limit."""
+    x = node.inputs[0]
+    wanted = builder.precision.weight_bits + SLOPE_BITS
+    source = builder.formats[x]
+    if source.width + wanted > MAX_WIDTH - 1:
+        width = MAX_WIDTH - 1 - wanted
+        narrow = Format(source.signed, width, source.integer)
+        target = Target(narrow, Rounding.RND, Overflow.SAT)
+        x = builder.cast(builder.new(f"{node.name}.limited"), x, target)
+    raw = np.floor(slope.astype(np.float64) * 2.0**wanted + 0.5).astype(np.int64)
+    common = int(np.gcd.reduce([*raw.tolist(), 1 << wanted]))
+    fraction = wanted - common.bit_length() + 1
+    constant = builder.constant(builder.new(f"{node.name}.slope"), raw // common, fraction)
+    builder.close(node.output, Leaky(fraction), x, constant)

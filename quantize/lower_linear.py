@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ..frontend.ops import (
     Array,
     AveragePool,
     BatchNorm,
+    Concat,
     Conv,
     ConvTranspose,
     Dense,
@@ -157,22 +159,37 @@ def _row_or_whole(builder: Builder, x: str, shape: Shape) -> str:
 
 
 def matrix_product(builder: Builder, op: MatMul, node: Node[Op]) -> None:
-    """Of two values; with a constant matrix on the right it is a dense layer."""
+    """Of two values; with constant matrices on the right it is one dense layer or several."""
     a, b = node.inputs
     constants = builder.graph.constants
-    if b in constants and constants[b].ndim == 2:
-        matrix = constants[b].T if op.transposed else constants[b]
-        builder.close(node.output, Dense(), a, builder.weight(b, matrix))
-        return
+    if b in constants and a not in constants:
+        matrices = constants[b].swapaxes(-1, -2) if op.transposed else constants[b]
+        if matrices.ndim == 2:
+            builder.close(node.output, Dense(), a, builder.weight(b, matrices))
+            return
+        if matrices.shape[:-2] == builder.shapes[a][:-2] and matrices.ndim == 3:
+            builder.close(node.output, Concat(0), *_products(builder, node, a, b, matrices))
+            return
     if a in constants or b in constants:
         raise UnsupportedOpError(
             "a product of matrices has a constant in a form that is not supported",
             found=[builder.graph.shapes[name] for name in node.inputs],
-            expected="two computed values, or a constant matrix on the right",
+            expected="two computed values, or constants on the right: one matrix, or one for each "
+            "index of a first axis",
         )
     lead = builder.shapes[node.output][:-2]
     a, b = (builder.expand(x, (*lead, *builder.shapes[x][-2:])) for x in (a, b))
     builder.close(node.output, op, a, b)
+
+
+def _products(builder: Builder, node: Node[Op], a: str, b: str, matrices: Array) -> Iterator[str]:
+    """Each index of ``a``'s first axis times a matrix of its own."""
+    shape = builder.shapes[a]
+    for i, matrix in enumerate(matrices):
+        one = Rearrange.along(shape, {0: Axis(1, 0, i)})
+        part = builder.exact(builder.new(f"{node.name}.slice{i}"), one, a)
+        weight = builder.weight(b, np.ascontiguousarray(matrix))
+        yield builder.exact(builder.new(f"{node.name}.product{i}"), Dense(), part, weight)
 
 
 def average(builder: Builder, op: AveragePool | GlobalAveragePool, node: Node[Op]) -> None:

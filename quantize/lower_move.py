@@ -34,7 +34,7 @@ def rearrange(builder: Builder, op: Move, node: Node[Op]) -> None:
         case Upsample(factors):
             changed = {
                 i: Axis(n * factor, i, divisor=factor)
-                for i, (n, factor) in enumerate(zip(shape, factors, strict=True))
+                for i, (n, factor) in enumerate(zip(shape, factors, strict=False))
             }
             moved = Rearrange.along(shape, changed)
         case _:
