@@ -6,6 +6,7 @@ Their gradients are checked with those of all ops, in ``test_gradients.py``.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,34 @@ def test_asymptotes() -> None:
 def test_values(op: Operator, values: list[float]) -> None:
     x = np.array([-4, -0.5, 0, 0.5, 4])
     np.testing.assert_allclose(op.forward(x), values, rtol=1e-15, atol=1e-15)
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+@pytest.mark.parametrize(
+    ("op", "function"),
+    [
+        (ops.Sigmoid(), sigmoid),
+        (ops.Tanh(), math.tanh),
+        (ops.Silu(), lambda x: x * sigmoid(x)),
+        (ops.Softplus(), lambda x: math.log1p(math.exp(x))),
+        (ops.Gelu(), lambda x: x * math.erfc(-x / math.sqrt(2)) / 2),
+        (
+            ops.Gelu(approximate=True),
+            lambda x: x * sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)),
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_definitions(op: Operator, function: Callable[[float], float], dtype: Any) -> None:
+    """Within a few roundings of values of size 1."""
+    x = np.linspace(-9, 9, 1001).astype(dtype)
+    expected = [function(value) for value in x.astype(float)]
+    error = 4 * float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(op.forward(x), expected, rtol=error, atol=error)
 
 
 def test_prelu_has_a_slope_for_each_channel() -> None:

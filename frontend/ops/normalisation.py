@@ -35,13 +35,15 @@ class BatchNorm:
         scale = gamma * inverse
 
         def pullback(grad: Array) -> tuple[Array | None, ...]:
-            total = channel_sums(grad)
             dx = (_wide_rows(grad) * _wide(scale, x)).reshape(x.shape) if needs[0] else None
-            dgamma = dvariance = None
+            dgamma = dbeta = dmean = dvariance = None
+            if needs[2] or needs[3]:
+                dbeta = channel_sums(grad)
+                dmean = dbeta * -scale
             if needs[1] or needs[4]:
                 dgamma = channel_sums(grad * (x - mean)) * inverse
                 dvariance = dgamma * scale * inverse * -0.5
-            return (dx, dgamma, total, total * -scale, dvariance)
+            return (dx, dgamma, dbeta, dmean, dvariance)
 
         return self.forward(*inputs), pullback
 
