@@ -8,10 +8,10 @@ import numpy as np
 
 from ..frontend.ops import Array
 from ..quantize.lut import Lut
-from .cpp import native_type
+from .cpp_types import native_type
 from .names import Names
 from .pack import pack_rows, weight_rows
-from .plan import DenseProcess, Plan
+from .plan import DenseProcess, MapArrayProcess, Plan
 
 COLUMNS = 96
 
@@ -36,22 +36,33 @@ class Table:
 
 
 def packed_arrays(plan: Plan) -> list[PackedArray]:
-    """Weights and biases of every dense process."""
+    """The constant arrays of every process: weights, biases and operands."""
     arrays = []
     for process in plan.processes:
-        if isinstance(process, DenseProcess):
-            weight, *bias = process.node.inputs[1:]
-            pe, simd = process.fold.pe, process.fold.simd
-            matrix = plan.graph.constants[weight].reshape(process.inputs, process.outputs)
-            rows = weight_rows(matrix, pe, simd)
-            width = plan.graph.formats[weight].width
-            arrays.append(_packed(f"{process.name}_weights", pack_rows(rows, width)))
-            raw = (
-                plan.graph.constants[bias[0]] if bias else np.zeros(process.outputs, np.int64)
-            ).reshape(-1, pe)
-            acc = plan.graph.formats[process.node.output].width
-            arrays.append(_packed(f"{process.name}_bias", pack_rows(raw, acc)))
+        match process:
+            case DenseProcess():
+                arrays += _dense(plan, process)
+            case MapArrayProcess(name=name, pe=pe, post=post):
+                constant = post.operands[1]
+                raw = plan.graph.constants[constant].reshape(-1, pe)
+                width = plan.graph.formats[constant].width
+                arrays.append(_packed(f"{name}_array", pack_rows(raw, width)))
+            case _:
+                pass
     return arrays
+
+
+def _dense(plan: Plan, process: DenseProcess) -> list[PackedArray]:
+    weight, *bias = process.node.inputs[1:]
+    pe, simd = process.fold.pe, process.fold.simd
+    matrix = plan.graph.constants[weight].reshape(process.inputs, process.outputs)
+    rows = weight_rows(matrix, pe, simd)
+    raw = plan.graph.constants[bias[0]] if bias else np.zeros(process.outputs, np.int64)
+    acc = plan.graph.formats[process.node.output].width
+    return [
+        _packed(f"{process.name}_weights", pack_rows(rows, plan.graph.formats[weight].width)),
+        _packed(f"{process.name}_bias", pack_rows(raw.reshape(-1, pe), acc)),
+    ]
 
 
 def _packed(name: str, words: Array) -> PackedArray:
@@ -62,8 +73,8 @@ def _packed(name: str, words: Array) -> PackedArray:
 def tables(plan: Plan, names: Names) -> dict[str, Table]:
     """Look-up tables by the name of their constant; equal tables are not merged."""
     found: dict[str, Table] = {}
-    for node in plan.graph.nodes:
-        if isinstance(node.op, Lut):
+    for node in plan.graph.every_node():
+        if isinstance(node.op, Lut) and node.inputs[1] not in found:
             constant = node.inputs[1]
             raw = plan.graph.constants[constant]
             found[constant] = Table(

@@ -9,13 +9,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..frontend.graph import Node, Port
-from ..frontend.ops import Conv, MaxPool, SumPool, Window
+from ..frontend.ops import Conv, Flatten, MaxPool, Reshape, SumPool, Window
 from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.formats import Format
+from ..quantize.recurrence import Recurrence
 from .folding import Fold
 
-Unary = tuple[Node[FixedOp], ...]
-"""Functions of one value that a process applies to its results, in order."""
+
+@dataclass(frozen=True)
+class Elementwise:
+    """A part of the graph that computes value by value, as one function.
+
+    Attributes:
+        name: identifier, unique in the design.
+        operands: the values that go in, one or two; the second may be a constant array.
+        nodes: in topological order; none if the value comes out as it goes in.
+        result: the value that comes out.
+    """
+
+    name: str
+    operands: tuple[str, ...]
+    nodes: tuple[Node[FixedOp], ...]
+    result: str
 
 
 @dataclass(frozen=True)
@@ -66,7 +81,7 @@ class DenseProcess(Process):
     inputs: int
     outputs: int
     fold: Fold
-    post: Unary
+    post: Elementwise
 
 
 @dataclass(frozen=True)
@@ -88,16 +103,35 @@ class PoolProcess(Process):
     window: int
     channels: int
     pe: int
-    post: Unary
+    post: Elementwise
 
 
 @dataclass(frozen=True)
 class MapProcess(Process):
-    """Functions of one value alone."""
+    """A function of one stream, or of two that run side by side."""
 
     beats: int
     pe: int
-    post: Unary
+    post: Elementwise
+
+
+@dataclass(frozen=True)
+class MapRowProcess(Process):
+    """A function of each value of a row and of one value that belongs to the row."""
+
+    rows: int
+    beats_a_row: int
+    pe: int
+    post: Elementwise
+
+
+@dataclass(frozen=True)
+class MapArrayProcess(Process):
+    """A function of a stream and of a constant array that repeats, its second operand."""
+
+    beats: int
+    pe: int
+    post: Elementwise
 
 
 @dataclass(frozen=True)
@@ -107,17 +141,7 @@ class BelowMaxProcess(Process):
     node: Node[FixedOp]
     rows: int
     length: int
-    post: Unary
-
-
-@dataclass(frozen=True)
-class ScaleRowsProcess(Process):
-    """Each row times one value."""
-
-    node: Node[FixedOp]
-    rows: int
-    length: int
-    post: Unary
+    post: Elementwise
 
 
 @dataclass(frozen=True)
@@ -148,8 +172,9 @@ AnyProcess = (
     | WindowProcess
     | PoolProcess
     | MapProcess
+    | MapRowProcess
+    | MapArrayProcess
     | BelowMaxProcess
-    | ScaleRowsProcess
     | WidenProcess
     | NarrowProcess
     | DuplicateProcess
@@ -165,6 +190,8 @@ class Plan:
         processes: in the order of the top function's calls.
         streams: by identifier, ports included.
         inputs, outputs: the streams that are ports of the top function.
+        functions: the elementwise functions that do something, in the order of their processes.
+        sources: for each value that no process computes the one whose stream carries it.
         ids: number of each traced value.
     """
 
@@ -173,7 +200,13 @@ class Plan:
     streams: Mapping[str, Stream]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    functions: tuple[Elementwise, ...]
+    sources: Mapping[str, str]
     ids: Mapping[str, int]
+
+    def format(self, value: str) -> Format:
+        """The format in which ``value`` is streamed, or held if it is a constant."""
+        return self.graph.formats[self.sources.get(value, value)]
 
     @property
     def input_port(self) -> Port:
@@ -184,13 +217,32 @@ class Plan:
         return self.graph.outputs[0]
 
 
+def find_sources(graph: FixedGraph) -> dict[str, str]:
+    """For each value that no process computes the one whose stream carries it.
+
+    Flattening and reshaping move nothing, and what leaves a loop is a value of its body.
+    """
+    sources: dict[str, str] = {}
+    for node in graph.nodes:
+        match node.op:
+            case Flatten() | Reshape():
+                sources[node.output] = sources.get(node.inputs[0], node.inputs[0])
+            case Recurrence() as loop:
+                sources[node.output] = loop.result
+            case _:
+                pass
+    return sources
+
+
 def as_image(shape: tuple[int, ...], window: Window) -> tuple[tuple[int, int, int], Window]:
     """One spatial axis as the height of an image of width 1, so that windows stream row by row."""
     if len(shape) == 3:
         return (shape[0], shape[1], shape[2]), window
     length, channels = shape
     pad = (window.pad[0], (0, 0))
-    return (length, 1, channels), Window((*window.kernel, 1), (*window.stride, 1), pad)
+    return (length, 1, channels), Window(
+        (*window.kernel, 1), (*window.stride, 1), pad, (*window.dilation, 1)
+    )
 
 
 def window_of(op: FixedOp) -> Window | None:

@@ -19,6 +19,7 @@ from ..quantize.fixed import FixedGraph
 from .constants import packed_arrays, tables
 from .cpp import Writer
 from .folding import Folding
+from .functions import function_text
 from .lint import check_project
 from .names import Names, identifier
 from .plan import Plan
@@ -122,9 +123,10 @@ def version() -> str:
 def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
     """Finished values for the templates, which decide nothing."""
     graph = design.graph
-    names = Names(name for process in design.processes for name in (process.name,))
-    found = tables(design, names)
-    writer = Writer(design, {constant: table.name for constant, table in found.items()})
+    named = (*design.processes, *design.functions)
+    found = tables(design, Names(item.name for item in named))
+    types = {constant: table.name for constant, table in found.items()}
+    writer = Writer(design)
     ports = {*design.inputs, *design.outputs}
     calls = [writer.call(process) for process in design.processes]
     source, result = design.streams[design.inputs[0]], design.streams[design.outputs[0]]
@@ -143,6 +145,7 @@ def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
         "out_signed": "true" if result.format.signed else "false",
         "entry": graph.entry[design.input_port.name],
         "streams": [s for s in design.streams.values() if s.name not in ports],
+        "functions": [function_text(design, types, f) for f in design.functions],
         "configs": [writer.config(process) for process in design.processes],
         "calls": calls,
         "arrays": packed_arrays(design),
@@ -191,7 +194,7 @@ def manifest(design: Plan, options: Options) -> dict[str, Any]:
         ],
         "trace": [
             {"id": design.ids[node.output], "value": node.output, "layer": graph.layers[node.name]}
-            for node in graph.nodes
+            for node in graph.traced()
         ],
         "verification": None,
     }

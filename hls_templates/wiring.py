@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ..frontend.graph import Node
-from ..frontend.ops import Flatten
-from ..quantize.fixed import FixedGraph, FixedOp
+from ..quantize.fixed import FixedGraph
+from .clusters import Part
 from .names import Names
 from .plan import (
     AnyProcess,
     DuplicateProcess,
+    Elementwise,
     MapProcess,
     NarrowProcess,
     Stream,
@@ -24,37 +26,21 @@ DEFAULT_DEPTH = 2
 class Wiring:
     """The streams of a design that is being planned, and the processes that only move values."""
 
-    def __init__(self, graph: FixedGraph) -> None:
+    def __init__(
+        self, graph: FixedGraph, sources: Mapping[str, str], parts: Iterable[Part]
+    ) -> None:
         self.graph = graph
         self.names = Names()
         self.processes: list[AnyProcess] = []
         self.streams: dict[str, Stream] = {}
-        self._sources = self._find_sources()
-        self.readers = self._find_readers()
+        self._sources = sources
+        self._readers = Counter(value for part in parts for value in part.reads)
+        self._readers.update(self.source(port.name) for port in graph.outputs)
         self._waiting: dict[str, list[str]] = {}
 
-    def _find_sources(self) -> dict[str, str]:
-        """For every value the one whose stream carries it: flattening moves nothing."""
-        sources: dict[str, str] = {}
-        for node in self.graph.nodes:
-            if isinstance(node.op, Flatten):
-                x = node.inputs[0]
-                sources[node.output] = sources.get(x, x)
-        return sources
-
     def source(self, value: str) -> str:
+        """The value whose stream carries ``value``."""
         return self._sources.get(value, value)
-
-    def _find_readers(self) -> dict[str, list[Node[FixedOp] | None]]:
-        """Who reads each streamed value; None stands for the output port."""
-        readers: dict[str, list[Node[FixedOp] | None]] = {}
-        for node in self.graph.nodes:
-            if not isinstance(node.op, Flatten):
-                for name in node.inputs:
-                    readers.setdefault(self.source(name), []).append(node)
-        for port in self.graph.outputs:
-            readers.setdefault(self.source(port.name), []).append(None)
-        return readers
 
     def stream(self, near: str, value: str, lanes: int, beats: int = 0) -> str:
         """A new stream for ``value``; ``beats`` a frame unless they follow from its shape."""
@@ -63,18 +49,21 @@ class Wiring:
         self.streams[name] = Stream(name, self.graph.formats[value], lanes, count, DEFAULT_DEPTH)
         return name
 
-    def share(self, value: str, stream: str) -> None:
+    def share(self, value: str, stream: str, layer: str) -> None:
         """Offer ``stream`` to the readers of ``value``, through duplicators if there are several.
 
-        Each branch can hold a whole frame, so that no order of reading can block another branch.
+        Each branch can hold a whole frame of this fork's own stream, so that no order of reading
+        can block another branch.
         """
-        count = len(self.readers.get(value, []))
-        layer = self.graph.layers.get(value, value)
+        count = self._readers[value]
         offered = []
         while count > 1:
             source = self.streams[stream]
             frame = max(source.beats, DEFAULT_DEPTH)
-            branches = [self.stream(f"{source.name}_branch", value, source.lanes) for _ in range(2)]
+            branches = [
+                self.stream(f"{source.name}_branch", value, source.lanes, source.beats)
+                for _ in range(2)
+            ]
             for name in branches:
                 self.streams[name] = replace(self.streams[name], depth=frame)
             self.processes.append(
@@ -117,19 +106,20 @@ class Wiring:
     ) -> str:
         old = self.streams[stream]
         word = "narrow" if kind is NarrowProcess else "wide"
-        new = self.stream(f"{old.name}_{word}", value, lanes)
+        beats = old.beats * old.lanes // lanes
+        new = self.stream(f"{old.name}_{word}", value, lanes, beats)
         factor = max(old.lanes, lanes) // min(old.lanes, lanes)
-        beats = min(old.beats, self.streams[new].beats)
         name = self.names.fresh(f"{new}_adaptor")
-        self.processes.append(kind(name, layer, (stream,), (new,), factor, beats))
+        self.processes.append(kind(name, layer, (stream,), (new,), factor, min(old.beats, beats)))
         return new
 
     def copy(self, stream: str, output: str) -> str:
         """An output that is an input's own stream goes through a process that changes nothing."""
-        source = self.streams[stream]
-        new = self.stream(output, self.source(output), source.lanes)
+        source, value = self.streams[stream], self.source(output)
+        new = self.stream(output, value, source.lanes)
         name = self.names.fresh(f"{new}_copy")
+        same = Elementwise("", (value,), (), value)
         self.processes.append(
-            MapProcess(name, output, (stream,), (new,), source.beats, source.lanes, ())
+            MapProcess(name, output, (stream,), (new,), source.beats, source.lanes, same)
         )
         return new

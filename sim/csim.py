@@ -31,6 +31,7 @@ PRELUDE = """\
 #include <hls_stream.h>
 #include "lutra/dense.h"
 #include "lutra/elementwise.h"
+#include "lutra/map.h"
 #include "lutra/pool.h"
 #include "lutra/softmax.h"
 #include "lutra/stream.h"

@@ -1,20 +1,19 @@
-// Functions of one value, chains of them, and a kernel that applies a chain to a stream.
+// Functions of one value or of two: what the generated functions of nn_layers.h are made of.
 //
-// Each function is a type with `in`, `out` and `static out apply(in)`.  ID numbers the value that
-// it defines, for tracing.
+// Each is a type with a static `apply`.  ID numbers the value that it defines, for tracing; Out is
+// the type of that value and holds it exactly, but for `cast`.
 #ifndef LUTRA_ELEMENTWISE_H
 #define LUTRA_ELEMENTWISE_H
 
 #include <ap_fixed.h>
 #include <ap_int.h>
-#include <hls_stream.h>
 
 #include "fixed.h"
 #include "trace.h"
 
 namespace lutra {
 
-// The value unchanged.
+// The value unchanged: the function of a kernel that nothing follows.
 template <typename T>
 struct pass {
     typedef T in;
@@ -25,22 +24,9 @@ struct pass {
     }
 };
 
-// First F, then G.
-template <typename F, typename G>
-struct chain {
-    typedef typename F::in in;
-    typedef typename G::out out;
-    static out apply(const in& value) {
-#pragma HLS INLINE
-        return G::apply(F::apply(value));
-    }
-};
-
 // Assignment to Out: rounds and overflows as Out's modes say.
 template <int ID, typename In, typename Out>
 struct cast {
-    typedef In in;
-    typedef Out out;
     static Out apply(const In& value) {
 #pragma HLS INLINE
         Out result = value;
@@ -49,23 +35,9 @@ struct cast {
     }
 };
 
-// The same value in a wider type.
-template <typename In, typename Out>
-struct extend {
-    typedef In in;
-    typedef Out out;
-    static Out apply(const In& value) {
-#pragma HLS INLINE
-        Out result = value;
-        return result;
-    }
-};
-
-// max(value, 0); Out holds the result exactly.
+// max(value, 0).
 template <int ID, typename In, typename Out>
 struct relu {
-    typedef In in;
-    typedef Out out;
     static Out apply(const In& value) {
 #pragma HLS INLINE
         Out result = 0;
@@ -77,15 +49,30 @@ struct relu {
     }
 };
 
-// value times the constant of type Factor whose raw integer is RAW; Out holds the product exactly.
-template <int ID, typename In, typename Out, typename Factor, long long RAW>
-struct scale {
-    typedef In in;
-    typedef Out out;
+// The nearest value from low to high.
+template <int ID, typename In, typename Low, typename High, typename Out>
+struct clamp {
+    static Out apply(const In& value, const Low& low, const High& high) {
+#pragma HLS INLINE
+        Out result = 0;
+        if (value < low) {
+            result = low;
+        } else if (value > high) {
+            result = high;
+        } else {
+            result = value;
+        }
+        trace<ID>(result);
+        return result;
+    }
+};
+
+// The value times itself.
+template <int ID, typename In, typename Out>
+struct square {
     static Out apply(const In& value) {
 #pragma HLS INLINE
-        Factor factor = from_raw<Factor>(RAW);
-        Out result = value * factor;
+        Out result = value * value;
         trace<ID>(result);
         return result;
     }
@@ -94,8 +81,6 @@ struct scale {
 // Table::at(bits of value) as the raw integer of Out.
 template <int ID, typename In, typename Out, typename Table>
 struct lut {
-    typedef In in;
-    typedef Out out;
     static Out apply(const In& value) {
 #pragma HLS INLINE
         ap_uint<In::width> index = value.range(In::width - 1, 0);
@@ -105,23 +90,80 @@ struct lut {
     }
 };
 
-// Apply Config::post to every value of a stream.
-//   Config: pe (lanes), beats, post.
-template <typename Config>
-void map(hls::stream<ap_uint<Config::pe * Config::post::in::width> >& in,
-         hls::stream<ap_uint<Config::pe * Config::post::out::width> >& out) {
-    for (int i = 0; i < Config::beats; ++i) {
-#pragma HLS PIPELINE II=1 style=flp
-        ap_uint<Config::pe * Config::post::in::width> x = in.read();
-        ap_uint<Config::pe * Config::post::out::width> y;
-        for (int p = 0; p < Config::pe; ++p) {
+// position * 2^BITS + behind, with `position` that of the leading one among the bits of the value,
+// which is not negative, and `behind` the BITS bits that follow it; 0 is taken for 1.
+template <int ID, typename In, typename Out, int BITS>
+struct float_index {
+    static Out apply(const In& value) {
+#pragma HLS INLINE
+        ap_uint<In::width + BITS> bits = 0;
+        bits.range(In::width + BITS - 1, BITS) = value.range(In::width - 1, 0);
+        int position = 0;
+        for (int i = 1; i < In::width; ++i) {
 #pragma HLS UNROLL
-            typename Config::post::in value = lane<typename Config::post::in>(x, p);
-            set_lane(y, p, Config::post::apply(value));
+            if (bits[BITS + i]) {
+                position = i;
+            }
         }
-        out.write(y);
+        bits = bits >> position;
+        ap_uint<Out::width> index = position;
+        index = index << BITS;
+        ap_uint<BITS + 1> behind = bits;
+        behind[BITS] = 0;
+        index = index + behind;
+        Out result;
+        result.range(Out::width - 1, 0) = index;
+        trace<ID>(result);
+        return result;
     }
-}
+};
+
+// a + b.
+template <int ID, typename A, typename B, typename Out>
+struct add {
+    static Out apply(const A& a, const B& b) {
+#pragma HLS INLINE
+        Out result = a + b;
+        trace<ID>(result);
+        return result;
+    }
+};
+
+// a - b.
+template <int ID, typename A, typename B, typename Out>
+struct subtract {
+    static Out apply(const A& a, const B& b) {
+#pragma HLS INLINE
+        Out result = a - b;
+        trace<ID>(result);
+        return result;
+    }
+};
+
+// a * b.
+template <int ID, typename A, typename B, typename Out>
+struct multiply {
+    static Out apply(const A& a, const B& b) {
+#pragma HLS INLINE
+        Out result = a * b;
+        trace<ID>(result);
+        return result;
+    }
+};
+
+// value, or value * slope where it is negative.
+template <int ID, typename In, typename Slope, typename Out>
+struct leaky {
+    static Out apply(const In& value, const Slope& slope) {
+#pragma HLS INLINE
+        Out result = value;
+        if (value < 0) {
+            result = value * slope;
+        }
+        trace<ID>(result);
+        return result;
+    }
+};
 
 }  // namespace lutra
 

@@ -1,6 +1,6 @@
-// The stages of a softmax that are not elementwise: distance below the row's maximum, and the
-// product of a row with one value.  The exponential and the reciprocal are tables (elementwise.h),
-// the sum is a pool (pool.h).
+// The stage of a softmax that is not elementwise: distance below the row's maximum.  The exponential
+// and the reciprocal are tables (elementwise.h), the sum is a pool (pool.h), and the product of a
+// row with one value is a map (map.h).
 #ifndef LUTRA_SOFTMAX_H
 #define LUTRA_SOFTMAX_H
 
@@ -41,30 +41,6 @@ void below_max(hls::stream<ap_uint<Config::in::width> >& in,
             out.write(y);
         }
         step = step == 2 * Config::length - 1 ? 0 : step + 1;
-    }
-}
-
-// For each row: out = post(value * factor), with one factor a row.
-//   Config: id, rows, length, types in, factor, acc, post.
-template <typename Config>
-void scale_rows(hls::stream<ap_uint<Config::in::width> >& in,
-                hls::stream<ap_uint<Config::factor::width> >& factors,
-                hls::stream<ap_uint<Config::post::out::width> >& out) {
-    typename Config::factor factor = 0;
-    int step = 0;
-    for (int i = 0; i < Config::rows * Config::length; ++i) {
-#pragma HLS PIPELINE II=1 style=flp
-        if (step == 0) {
-            ap_uint<Config::factor::width> f = factors.read();
-            factor = lane<typename Config::factor>(f, 0);
-        }
-        ap_uint<Config::in::width> x = in.read();
-        typename Config::acc product = lane<typename Config::in>(x, 0) * factor;
-        trace<Config::id>(product);
-        ap_uint<Config::post::out::width> y;
-        set_lane(y, 0, Config::post::apply(product));
-        out.write(y);
-        step = step == Config::length - 1 ? 0 : step + 1;
     }
 }
 

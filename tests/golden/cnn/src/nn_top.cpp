@@ -42,5 +42,5 @@ void nn_top(hls::stream<ap_uint<16> >& x, hls::stream<ap_uint<8> >& y) {
     lutra::below_max<softmax_exp_stage_config>(dense_narrow, softmax_exp);
     lutra::duplicate<softmax_exp_duplicate_config>(softmax_exp, softmax_exp_branch, softmax_exp_branch_2);
     lutra::pool<softmax_inverse_stage_config>(softmax_exp_branch, softmax_inverse);
-    lutra::scale_rows<y_stage_config>(softmax_exp_branch_2, softmax_inverse, y);
+    lutra::map_row<y_stage_config>(softmax_exp_branch_2, softmax_inverse, y);
 }

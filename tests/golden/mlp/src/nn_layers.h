@@ -6,10 +6,34 @@
 
 #include "lutra/dense.h"
 #include "lutra/elementwise.h"
+#include "lutra/map.h"
 #include "lutra/pool.h"
 #include "lutra/softmax.h"
 #include "lutra/stream.h"
 #include "lutra/window.h"
+
+struct relu0_function {
+    typedef ap_fixed<16, 5> in;
+    typedef ap_ufixed<8, 3> out;
+    static out apply(const in& v0) {
+#pragma HLS INLINE
+        ap_ufixed<15, 4> v1 = lutra::relu<1, ap_fixed<16, 5>, ap_ufixed<15, 4> >::apply(v0);
+        ap_ufixed<8, 3> v2 = lutra::cast<2, ap_ufixed<15, 4>, ap_ufixed<8, 3, AP_RND, AP_SAT> >::apply(v1);
+        return v2;
+    }
+};
+
+struct relu1_function {
+    typedef ap_fixed<17, 7> in;
+    typedef ap_ufixed<8, 0> out;
+    static out apply(const in& v0) {
+#pragma HLS INLINE
+        ap_ufixed<1, -9> v1 = lutra::relu<4, ap_fixed<17, 7>, ap_ufixed<1, -9> >::apply(v0);
+        ap_ufixed<3, -7> w1 = v1;
+        ap_ufixed<8, 0> v2 = lutra::cast<5, ap_ufixed<3, -7>, ap_ufixed<8, 0, AP_RND, AP_SAT> >::apply(w1);
+        return v2;
+    }
+};
 
 struct dense0_layer_config {
     static const int id = 0;
@@ -20,7 +44,7 @@ struct dense0_layer_config {
     static const int pe = 1;
     typedef ap_fixed<8, 3> in;
     typedef ap_fixed<16, 5> acc;
-    typedef lutra::chain<lutra::relu<1, ap_fixed<16, 5>, ap_ufixed<15, 4>>, lutra::cast<2, ap_ufixed<15, 4>, ap_ufixed<8, 3, AP_RND, AP_SAT> > > post;
+    typedef relu0_function post;
     typedef ap_fixed<8, 2> weight;
 };
 
@@ -33,7 +57,7 @@ struct dense1_layer_config {
     static const int pe = 1;
     typedef ap_ufixed<8, 3> in;
     typedef ap_fixed<17, 7> acc;
-    typedef lutra::chain<lutra::relu<4, ap_fixed<17, 7>, ap_ufixed<1, -9>>, lutra::chain<lutra::extend<ap_ufixed<1, -9>, ap_ufixed<3, -7> >, lutra::cast<5, ap_ufixed<3, -7>, ap_ufixed<8, 0, AP_RND, AP_SAT> > > > post;
+    typedef relu1_function post;
     typedef ap_fixed<8, 3> weight;
 };
 
