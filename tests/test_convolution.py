@@ -35,6 +35,11 @@ def whole(rng: np.random.Generator, *shape: int, dtype: type = np.float64) -> Ar
     return rng.integers(-9, 10, shape).astype(dtype)
 
 
+def all_samples(place: Shape) -> tuple[Any, ...]:
+    """The index of one place in every sample of a batch."""
+    return (slice(None), *place)
+
+
 def operands(window: Window, channels: int, groups: int, outputs: int) -> tuple[Array, ...]:
     """Input for five samples, weight and bias."""
     rng = np.random.default_rng(6)
@@ -190,8 +195,8 @@ def test_pools_are_their_definitions(window: Window) -> None:
     most, total = ops.MaxPool(window).forward(x), ops.SumPool(window).forward(x)
     means = [ops.AveragePool(window, counted).forward(x) for counted in (none, some, window.pad)]
     for place in np.ndindex(*window.infer(shape)):
-        at: Any = (slice(None), *place)
-        values = np.stack([x[(slice(None), *p)] for p in inside(window, shape, place, none)])
+        at = all_samples(place)
+        values = np.stack([x[all_samples(p)] for p in inside(window, shape, place, none)])
         np.testing.assert_array_equal(most[at], values.max(0))
         np.testing.assert_array_equal(total[at], values.sum(0))
         for mean, counted in zip(means, (none, some, window.pad), strict=True):

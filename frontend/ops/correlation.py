@@ -16,6 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .base import Array, Shape
+from .depthwise import Depthwise
 from .window import Window
 
 BLOCK = 2**19
@@ -90,7 +91,8 @@ class Product:
     def _grouped(self, x: Array, *lead: int) -> Array:
         """The rows of ``x``, its channels apart by groups: (lead..., groups, rows, channels)."""
         rows = x.shape[1] if lead else math.prod(x.shape[:-1])
-        return x.reshape(*lead, rows, self.groups, -1).swapaxes(-2, -3)
+        channels = x.shape[-1] // self.groups
+        return x.reshape(*lead, rows, self.groups, channels).swapaxes(-2, -3)
 
     def _matrices(self, w: Array) -> Array:
         """A matrix for each group: (groups, positions · channels, outputs)."""
@@ -103,13 +105,13 @@ class Product:
         They come in blocks of samples that fit the cache, with the samples that each is of.  The
         next block overwrites the last one.
         """
-        padded = np.ascontiguousarray(self.window.extend(x))
-        # One channel: a plane for each kernel position, because their rows are contiguous.
-        planes = x.shape[-1] == 1
-        views = padded[..., 0] if planes else self._windows(padded, out)
+        padded = self.window.extend(x)
         width = self.window.size * x.shape[-1]
         block = samples(math.prod(out) * width * x.itemsize, len(x))
         buffer = np.empty(block * math.prod(out) * width, x.dtype)
+        # One channel: a plane for each kernel position, because their rows are contiguous.
+        planes = x.shape[-1] == 1
+        views = padded[..., 0] if planes else self._windows(padded, out)
         taps = [tap[:-1] for tap in self.window.taps(out)] if planes else []
         for start in range(0, len(x), block):
             part = slice(start, min(start + block, len(x)))
@@ -120,93 +122,28 @@ class Product:
                     plane[...] = views[part][tap]
                 yield part, flat.reshape(1, width, rows).swapaxes(1, 2)
             else:
-                flat.reshape(-1, *views.shape[1:])[...] = views[part]
-                yield part, self._grouped(flat.reshape(rows, width))
+                flat.reshape(self.groups, -1, *views.shape[2:])[...] = views[:, part]
+                yield part, flat.reshape(self.groups, rows, -1)
 
     def _windows(self, padded: Array, out: Shape) -> Array:
-        """All windows as a view: (batch, places..., groups, kernel axes..., channels)."""
-        window, steps = self.window, padded.strides
+        """All windows as a view: (groups, batch, places..., kernel's axes..., channels)."""
         channels = padded.shape[-1] // self.groups
+        split = padded.reshape(*padded.shape[:-1], self.groups, channels)
+        split = np.ascontiguousarray(np.moveaxis(split, -2, 0))  # long runs are copied faster
+        group, sample, *steps, item = split.strides
+        window = self.window
         return as_strided(
-            padded,
-            (len(padded), *out, self.groups, *window.kernel, channels),
+            split,
+            (self.groups, len(padded), *out, *window.kernel, channels),
             (
-                steps[0],
-                *(step * s for step, s in zip(steps[1:], window.stride, strict=False)),
-                steps[-1] * channels,
-                *(step * d for step, d in zip(steps[1:], window.dilation, strict=False)),
-                steps[-1],
+                group,
+                sample,
+                *(step * s for step, s in zip(steps, window.stride, strict=True)),
+                *(step * d for step, d in zip(steps, window.dilation, strict=True)),
+                item,
             ),
             writeable=False,
         )
-
-
-@dataclass(frozen=True)
-class Depthwise:
-    """One input channel to each group: products of whole planes, one kernel position at a time."""
-
-    window: Window
-    groups: int
-
-    def forward(self, x: Array, w: Array, bias: Array | None, out: Shape) -> Array:
-        kinds = [x, w] if bias is None else [x, w, bias]
-        padded = self.window.extend(self._repeated(x, w))
-        rows = self._rows(w, out)
-        y = np.empty((len(x), *out, w.shape[-1]), np.result_type(*kinds))
-        start = None if bias is None else np.tile(bias, (out[-1], 1))
-        for part, product in self._blocks(y):
-            source, target = padded[part], y[part]
-            for i, (tap, row) in enumerate(zip(self.window.taps(out), rows, strict=True)):
-                if i:
-                    np.multiply(source[tap], row, out=product)
-                    target += product
-                else:
-                    np.multiply(source[tap], row, out=target)
-            if start is not None:
-                target += start
-        return y
-
-    def weight_gradient(self, grad: Array, x: Array, w: Array) -> Array:
-        padded = self.window.extend(self._repeated(x, w))
-        total = np.zeros((self.window.size, w.shape[-1]), grad.dtype)
-        for part, product in self._blocks(grad):
-            source, flat = padded[part], product.reshape(-1, w.shape[-1])
-            ones = np.ones(len(flat), grad.dtype)  # a matrix product sums faster than a sum
-            for tap, result in zip(self.window.taps(grad.shape[1:-1]), total, strict=True):
-                np.multiply(source[tap], grad[part], out=product)
-                result += ones @ flat
-        return total.reshape(w.shape)
-
-    def input_gradient(self, grad: Array, w: Array, shape: Shape) -> Array:
-        total = np.zeros(self.window.extended((*shape[:-1], w.shape[-1])), grad.dtype)
-        out = grad.shape[1:-1]
-        rows = self._rows(w.astype(grad.dtype, copy=False), out)
-        for part, product in self._blocks(grad):
-            target = total[part]
-            for tap, row in zip(self.window.taps(out), rows, strict=True):
-                np.multiply(grad[part], row, out=product)
-                target[tap] += product
-        inner = total[self.window.inner(shape)]
-        if self.groups == w.shape[-1]:
-            return inner
-        return np.asarray(inner.reshape(*shape, w.shape[-1] // self.groups).sum(axis=-1))
-
-    def _repeated(self, x: Array, w: Array) -> Array:
-        """``x`` with as many channels as there are outputs, each group's standing together."""
-        return x if self.groups == w.shape[-1] else x.repeat(w.shape[-1] // self.groups, -1)
-
-    def _rows(self, w: Array, out: Shape) -> Array:
-        """Weights repeated along the last axis: NumPy takes rows of equal length much faster."""
-        planes = w.reshape(self.window.size, 1, w.shape[-1])
-        return np.ascontiguousarray(planes.repeat(out[-1], 1))
-
-    def _blocks(self, y: Array) -> Iterator[tuple[slice, Array]]:
-        """Parts of a batch of results like ``y``, and room for a product as large as each."""
-        block = samples(4 * y[0].nbytes if len(y) else 1, len(y))
-        buffer = np.empty((block, *y.shape[1:]), y.dtype)
-        for start in range(0, len(y), block):
-            part = slice(start, min(start + block, len(y)))
-            yield part, buffer[: part.stop - start]
 
 
 def samples(size: int, batch: int) -> int:
