@@ -113,7 +113,7 @@ class Layer:
         differs: whether training computes something else than the op; see :meth:`train`.
     """
 
-    prefix: ClassVar[str]
+    prefix: ClassVar[str] = "layer"
     fewest: ClassVar[int] = 1
     most: ClassVar[int] = 1
     differs: ClassVar[bool] = False
@@ -193,7 +193,9 @@ class Composite:
             _check_call(self, inputs, name)
             return self.build(*inputs)
         except LutraError as error:
-            error.node = error.node or name or self.prefix
+            if error.node is None:
+                inside = Symbol((), Layer(), inputs, "inside", _scope.get())
+                error.node = names(topological(inside))[inside].removesuffix(".inside")
             raise
         finally:
             _scope.reset(token)
