@@ -11,7 +11,7 @@ from ..frontend.errors import ModelError
 from ..frontend.ops import Array
 from ..quantize.cast import Cast, fit, round_to_integer
 from ..quantize.formats import MAX_INTEGER, MAX_WIDTH, Format
-from ..quantize.lut import Function, Lut, table
+from ..quantize.lut import Function, Lut
 
 BINS = 128
 """Most bins of a histogram."""
@@ -194,7 +194,7 @@ class LutTally(Losses):
         super().__init__()
         width = min(MAX_WIDTH, MAX_INTEGER + output.fraction)
         wide = Format(True, max(width, 1), max(width, 1) - output.fraction)
-        true = table(lut.function, index, wide)
+        true = lut.table(index, wide)
         self.saturated = (true < output.low) | (true > output.high)
         self.vanished = true == 0
         if lut.function is Function.TANH:

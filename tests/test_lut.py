@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from lutra.quantize.formats import Format
-from lutra.quantize.lut import Function, Lut, table
+from lutra.quantize.lut import DIGITS, Function, Lut, evaluator
 
 INDEX = Format(True, 9, 4)
-REFERENCE: dict[Function, Callable[[float], float]] = {
-    Function.SIGMOID: lambda x: 1 / (1 + math.exp(-x)),
-    Function.TANH: math.tanh,
-    Function.EXP_NEGATIVE: lambda x: math.exp(-x),
+REFERENCE: dict[Lut, Callable[[float], float]] = {
+    Lut(Function.SIGMOID): lambda x: 1 / (1 + math.exp(-x)),
+    Lut(Function.TANH): math.tanh,
+    Lut(Function.ELU, (0.5,)): lambda x: x if x > 0 else 0.5 * math.expm1(x),
+    Lut(Function.SELU, (1.5, 2.0)): lambda x: 2 * (x if x > 0 else 1.5 * math.expm1(x)),
+    Lut(Function.GELU): lambda x: x * math.erfc(-x / math.sqrt(2)) / 2,
+    Lut(Function.GELU_TANH): lambda x: (
+        x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+    ),
+    Lut(Function.SILU): lambda x: x / (1 + math.exp(-x)),
+    Lut(Function.SOFTPLUS): lambda x: math.log1p(math.exp(-abs(x))) + max(x, 0),
+    Lut(Function.HARD_SIGMOID, (0.25, 0.5)): lambda x: min(max(0.25 * x + 0.5, 0), 1),
+    Lut(Function.HARD_SWISH): lambda x: x * min(max(x + 3, 0), 6) / 6,
+    Lut(Function.EXP_NEGATIVE): lambda x: math.exp(-x),
+    Lut(Function.LOG): lambda x: math.log(max(x, 1)),
+    Lut(Function.ROOT_EXPONENT, (2,)): lambda x: 2.0 ** -((int(x) >> 2) // 2),
+    Lut(Function.SIGMOID, slope=True): lambda x: (
+        (1 / (1 + math.exp(-x - INDEX.step)) - 1 / (1 + math.exp(-x))) / INDEX.step
+    ),
 }
 
 
@@ -26,13 +42,13 @@ def raws(index: Format) -> list[int]:
     return [b - (1 << index.width) if b > index.high else b for b in bits]
 
 
-@pytest.mark.parametrize("function", REFERENCE)
+@pytest.mark.parametrize("lut", REFERENCE, ids=str)
 @pytest.mark.parametrize("output", [Format(True, 8, 1), Format(False, 12, 2), Format(True, 20, 9)])
-def test_entries_are_the_nearest_raw_values(function: Function, output: Format) -> None:
+def test_entries_are_the_nearest_raw_values(lut: Lut, output: Format) -> None:
     """Within half a step of the function in float64, with its own error of 1e-12 allowed for,
     or saturated where the function leaves the format."""
-    for raw, entry in zip(raws(INDEX), table(function, INDEX, output).tolist(), strict=True):
-        true = REFERENCE[function](raw * INDEX.step) / output.step
+    for raw, entry in zip(raws(INDEX), lut.table(INDEX, output).tolist(), strict=True):
+        true = REFERENCE[lut](raw * INDEX.step) / output.step
         clipped = min(max(true, output.low), output.high)
         assert output.low <= entry <= output.high
         assert abs(entry - clipped) <= 0.5 + 1e-12 * max(1, abs(true))
@@ -40,7 +56,7 @@ def test_entries_are_the_nearest_raw_values(function: Function, output: Format) 
 
 def test_reciprocals_are_exact_and_zero_saturates() -> None:
     index, output = Format(False, 8, 4), Format(False, 11, 1)
-    entries = table(Function.RECIPROCAL, index, output).tolist()
+    entries = Lut(Function.RECIPROCAL).table(index, output).tolist()
     assert entries[0] == output.high
     for raw in range(1, 256):
         true = Fraction(1 << (index.fraction + output.fraction), raw)
@@ -49,22 +65,47 @@ def test_reciprocals_are_exact_and_zero_saturates() -> None:
 
 def test_a_tie_is_rounded_up() -> None:
     """1 / 0.5 = 2 exactly; 1 / 2 = 0.5 is a tie in whole numbers."""
-    entries = table(Function.RECIPROCAL, Format(False, 3, 2), Format(False, 4, 4))
+    entries = Lut(Function.RECIPROCAL).table(Format(False, 3, 2), Format(False, 4, 4))
     assert entries[1] == 2
     assert entries[4] == 1
 
 
 def test_sigmoid_of_zero_is_one_half_exactly() -> None:
-    assert table(Function.SIGMOID, INDEX, Format(False, 8, 0))[0] == 128
+    assert Lut(Function.SIGMOID).table(INDEX, Format(False, 8, 0))[0] == 128
 
 
 def test_huge_arguments_reach_the_limits() -> None:
     index = Format(True, 4, 100)
-    assert table(Function.TANH, index, Format(True, 8, 2)).tolist() == [0] + [64] * 7 + [-64] * 8
-    assert table(Function.SIGMOID, index, Format(True, 8, 2)).tolist() == [32] + [64] * 7 + [0] * 8
+    assert (
+        Lut(Function.TANH).table(index, Format(True, 8, 2)).tolist() == [0] + [64] * 7 + [-64] * 8
+    )
+    assert (
+        Lut(Function.SIGMOID).table(index, Format(True, 8, 2)).tolist() == [32] + [64] * 7 + [0] * 8
+    )
 
 
 def test_negative_raws_count_from_the_end_of_the_table() -> None:
     entries = np.arange(8)
     index = np.array([-4, -1, 0, 3], np.float32)
     assert Lut(Function.TANH).forward(index, entries).tolist() == [4, 7, 0, 3]
+
+
+@pytest.mark.parametrize("bits", [3, 7])
+def test_root_mantissas_stand_for_the_middle_of_their_interval(bits: int) -> None:
+    """sqrt(n 2^F / x) for x from 1 to 4, with the bits behind the leading one halved between."""
+    lut = Lut(Function.ROOT_MANTISSA, (bits, 6, 3))
+    output = Format(False, 30, 3)
+    entries = lut.table(Format(False, bits + 1, bits + 1), output).tolist()
+    for index, entry in enumerate(entries):
+        parity, behind = divmod(index, 1 << bits)
+        x = 2**parity * (1 + (behind + 0.5) / 2**bits)
+        assert abs(entry - math.sqrt(6 * 2**3 / x) / output.step) <= 0.5 + 1e-6
+
+
+def test_gelu_is_right_where_cancellation_would_hurt() -> None:
+    """Far to the left, 1 + erf is the small difference of two numbers of size 1."""
+    exact = evaluator(Function.GELU)
+    with localcontext(prec=DIGITS):
+        for x in (-1.0, -5.0, -9.0):
+            true = x * math.erfc(-x / math.sqrt(2)) / 2
+            assert abs(float(exact(Decimal(x))) / true - 1) < 1e-12
