@@ -94,7 +94,8 @@ def log_softmax(builder: Builder, node: Node[Op]) -> None:
     """``-(below + ln(sum of exp(-below)))``."""
     name = node.name
     target = builder.precision.points[node.output]
-    fraction = max(target.format.fraction, 1) + GUARD_BITS
+    spread = builder.shapes[node.output][-1].bit_length() // 2  # errors of so many terms add up
+    fraction = max(target.format.fraction, 1) + GUARD_BITS + spread
     below = builder.exact(builder.new(f"{name}.below"), BelowMax(), node.inputs[0])
     power = exp_negative(builder, f"{name}.exp", below, Format(False, fraction + 1, 1))
     total = builder.exact(builder.new(f"{name}.sum"), ReduceSum(), power)
