@@ -11,16 +11,17 @@ from ..frontend.ops import LayerNorm, Mul, Op, ReduceSum, RmsNorm
 from .builder import GUARD_BITS, Builder
 from .calibrate import Target
 from .exact_ops import BelowMax, Square
-from .formats import Format, Overflow, Rounding
-from .lower_linear import addend, factors
+from .formats import MAX_WIDTH, Format, Overflow, Rounding
+from .lower_linear import ADDEND_BITS, addend, factors
 from .lut import Function, Lut
 
 MANTISSA_BITS = 11
 """Bits behind the leading one that index the reciprocal square root: with one more for the parity
 of the exponent they make a table of 4096 entries, whose relative error is below 2^-13."""
 
-DEVIATION_BITS = 24
-"""Widest deviation from a row's mean: its square and a row's sum of those stay below 53 bits."""
+DEVIATION_BITS = 20
+"""Widest deviation from a row's mean that is squared, unless rows are so long that the sum of their
+squares would be too wide."""
 
 ROOT_BITS = 4
 """Significant bits of the mantissa's table beyond those of its index."""
@@ -118,13 +119,10 @@ def normalise(builder: Builder, op: LayerNorm | RmsNorm, node: Node[Op]) -> None
         deviation, scale = _deviation(builder, name, x, n), n
     else:
         deviation, scale = x, 1
-    deviation = _limited(builder, name, deviation)
+    deviation = _limited(builder, name, deviation, n)
     squares = builder.exact(builder.new(f"{name}.squares"), Square(), deviation)
     total = builder.exact(builder.new(f"{name}.sum"), ReduceSum(), squares)
-    epsilon = max(round(op.epsilon * n * scale**2 * 2.0 ** builder.formats[total].fraction), 1)
-    least = builder.constant(
-        builder.new(f"{name}.epsilon"), np.array([epsilon]), builder.formats[total].fraction
-    )
+    least = addend(builder, f"{name}.epsilon", np.array([op.epsilon * n * scale**2]), total)
     variance = builder.combine(builder.new(f"{name}.variance"), total, least)
     inverse = _reciprocal_root(builder, node, variance, n)
     product = builder.exact(builder.new(f"{name}.product"), Mul(), deviation, inverse)
@@ -148,16 +146,14 @@ def _deviation(builder: Builder, name: str, x: str, n: int) -> str:
     return builder.combine(builder.new(f"{name}.deviation"), scaled, total, negative=True)
 
 
-def _limited(builder: Builder, name: str, x: str) -> str:
-    """``x`` itself, or its upper bits if the sum of its squares would be too wide."""
+def _limited(builder: Builder, name: str, x: str, n: int) -> str:
+    """``x`` itself, or its upper bits if the sum of ``n`` squares would be too wide."""
     source = builder.formats[x]
-    if source.width <= DEVIATION_BITS - 2:
+    width = min(DEVIATION_BITS, (MAX_WIDTH - 2 - ADDEND_BITS - n.bit_length()) // 2)
+    if source.width <= width:
         return x
-    width = DEVIATION_BITS - 2
-    target = Format(source.signed, width, source.integer)
-    return builder.cast(
-        builder.new(f"{name}.limited"), x, Target(target, Rounding.RND, Overflow.SAT)
-    )
+    target = Target(Format(source.signed, width, source.integer), Rounding.RND, Overflow.SAT)
+    return builder.cast(builder.new(f"{name}.limited"), x, target)
 
 
 def _reciprocal_root(builder: Builder, node: Node[Op], x: str, n: int) -> str:

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 
 from lutra.frontend.errors import FormatError, LutraError, ModelError, ShapeError
-from lutra.frontend.graph import Graph
-from lutra.quantize.calibrate import calibrate, choose_format, points
+from lutra.frontend.graph import Graph, Node, Port
+from lutra.frontend.ops import Add, Softmax
+from lutra.quantize.calibrate import calibrate, choose_format
 from lutra.quantize.cast import cast_float
 from lutra.quantize.formats import Format, Overflow, Rounding
+from lutra.quantize.lower import lower
+from lutra.quantize.points import Point, Role, points
 from lutra.quantize.precision import LayerSettings, Settings, load_settings
+from lutra.sim.simulator import Simulator
 
+from .cases import CASES
 from .conftest import samples, small_cnn
 
 
@@ -86,10 +91,10 @@ def test_a_layer_that_the_model_lacks_is_refused_with_a_suggestion(cnn: Graph) -
 
 def test_a_layer_before_a_relu_is_cast_behind_it(cnn: Graph) -> None:
     assert points(cnn) == {
-        "x": ("x",),
-        "relu": ("relu", "conv"),
-        "dense": ("dense",),
-        "y": ("softmax",),
+        "x": Point(("x",), Role.VALUE),
+        "relu": Point(("relu", "conv"), Role.VALUE),
+        "dense": Point(("dense",), Role.INDEX),
+        "y": Point(("softmax",), Role.VALUE),
     }
 
 
@@ -174,3 +179,32 @@ def test_data_that_do_not_fit_are_refused(
 def test_widths_out_of_range_are_refused(bits: int) -> None:
     with pytest.raises(FormatError, match="bits is out of range"):
         Settings.uniform(bits)
+
+
+def test_a_layer_with_an_inside_is_ruled_from_outside_and_inside() -> None:
+    """The layer's own settings are those of its result; each value inside has a name."""
+    graph = next(case for case in CASES if case.name == "lstm").graph()
+    x = np.random.default_rng(0).normal(size=(20, *graph.inputs[0].shape)).astype(np.float32)
+    cell = Format(True, 14, 4)
+    settings = Settings(layers={"op": LayerSettings(bits=6), "op.cell": LayerSettings(format=cell)})
+    found = calibrate(graph, settings, x).points
+    assert found["y.hidden"].format.width == 6
+    assert found["y.cell"].format == cell
+    assert found["y.forget_gate"].format.width == settings.wide_bits
+    assert lower(graph, calibrate(graph, settings, x)).formats["y.cell"] == cell
+    with pytest.raises(ModelError, match=r"Did you mean 'op.cell'"):
+        calibrate(graph, Settings(layers={"op.cel": LayerSettings(bits=4)}), x)
+
+
+def test_a_masked_score_does_not_widen_the_format_of_the_others() -> None:
+    """What lies far below its row's largest is nothing to a softmax, and saturates."""
+    node = Node("s", Softmax(), ("z",), "s")
+    add = Node("a", Add(), ("x", "mask"), "z")
+    mask = np.array([0, -1e4, 0], np.float32)
+    ports = (Port.of("x", (3,)),), (Port.of("s", (3,)),)
+    graph = Graph("masked", *ports, (add, node), {"mask": mask})
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    format_ = calibrate(graph, Settings(), x).points["z"].format
+    assert format_.integer <= 6
+    fixed = lower(graph, calibrate(graph, Settings(), x))
+    assert (Simulator(fixed).predict(x)[:, 1] == 0).all()

@@ -53,7 +53,7 @@ def identity(size: int, *after: Op) -> Graph:
 
 
 def quantised(graph: Graph, index_bits: int = 12, **points: Target) -> FixedGraph:
-    return lower(graph, Precision(points, {"w": Format.parse("fixed<2,2>")}, index_bits))
+    return lower(graph, Precision(points, {"w": Format.parse("fixed<2,2>")}, index_bits, 8, 12))
 
 
 def reported(
