@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from ..frontend.errors import ToolchainError
-from ..frontend.graph import Node
-from ..frontend.ops import Array, Flatten
-from ..quantize.fixed import FixedGraph, FixedOp
+from ..frontend.ops import Array
+from ..quantize.fixed import FixedGraph
 from .toolchain import Headers, compile_cpp, run_program
 
 GUARDS = ("NN_TOP_H", "NN_LAYERS_H", "NN_WEIGHTS_H")
@@ -122,15 +121,10 @@ def _ending(status: int) -> str:
         return f"stopped by signal {-status}"
 
 
-def _traced(graph: FixedGraph) -> list[Node[FixedOp]]:
-    """The nodes whose values the C++ records, in order; flattening computes nothing."""
-    return [node for node in graph.nodes if not isinstance(node.op, Flatten)]
-
-
 def _named(graph: FixedGraph, trace: Array, output: Array) -> dict[str, Array]:
     values: dict[str, Array] = {}
     start = 0
-    for node in _traced(graph):
+    for node in graph.traced():
         shape = graph.shapes[node.output]
         stop = start + math.prod(shape)
         values[node.output] = trace[:, start:stop].reshape(-1, *shape)
@@ -229,7 +223,7 @@ def compare(
 
     ``first_frame`` is the number of the first sample, for the report of a mismatch.
     """
-    layers = {node.output: graph.layers[node.name] for node in graph.nodes}
+    layers = {node.output: graph.layers[node.name] for node in graph.every_node()}
     compared = wrong = 0
     first = None
     for name, theirs in compiled_values.items():

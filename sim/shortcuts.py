@@ -14,12 +14,13 @@ from ..frontend.ops import MaxPool, Relu
 from ..quantize.cast import Cast
 from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.formats import Overflow
+from .tables import with_tables
 
 
 def shorten(graph: FixedGraph, wanted: Collection[str]) -> FixedGraph:
     """The same network with less work: the values in ``wanted`` come out the same, others may be
     missing or stand for something else."""
-    return _pool_first(_without_relu(graph, wanted), wanted)
+    return with_tables(_pool_first(_without_relu(graph, wanted), wanted), wanted)
 
 
 def _readers(nodes: Sequence[Node[FixedOp]], value: str) -> list[Node[FixedOp]]:

@@ -8,7 +8,7 @@ matrix products and are still exact, in whatever order BLAS adds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,11 @@ import numpy as np
 from ..frontend.errors import ModelError
 from ..frontend.graph import Node
 from ..frontend.ops import Array, Conv
-from ..quantize.cast import LARGEST_SHIFT, Cast, cast_float
+from ..quantize.cast import cast_float
 from ..quantize.fixed import FixedGraph, FixedOp
+from ..quantize.recurrence import Recurrence
+from .exactness import FloatType, float_type, function_of
+from .loop import Loop, products_ahead
 from .shortcuts import shorten
 
 CACHE = 1 << 22
@@ -27,13 +30,21 @@ full speed, few enough for a cache."""
 
 @dataclass(frozen=True)
 class _Step:
-    """One node, ready to run: a function of values by name, and which values end with it."""
+    """One node, ready to run.
+
+    Attributes:
+        output: the value that it defines.
+        inputs: what it reads.
+        run: the values that it adds, from its inputs.
+        kind: the type of its inputs.
+        size: bytes of a sample that it works on.
+    """
 
     output: str
     inputs: tuple[str, ...]
-    compute: Callable[..., Array]
-    dtype: np.dtype[np.float64] | np.dtype[np.float32]
-    dead: tuple[str, ...]
+    run: Callable[..., dict[str, Array]]
+    kind: FloatType
+    size: int
 
 
 class Simulator:
@@ -46,7 +57,8 @@ class Simulator:
 
     def __init__(self, graph: FixedGraph, keep: Iterable[str] | bool = ()) -> None:
         self.graph = graph
-        values = [port.name for port in graph.inputs] + [node.output for node in graph.nodes]
+        values = [port.name for port in graph.inputs]
+        values += [node.output for node in graph.every_node()]
         if isinstance(keep, bool):
             keep = values if keep else ()
         self.keep = [name for name in values if name in set(keep)]
@@ -54,9 +66,18 @@ class Simulator:
         self._constants: dict[tuple[str, str], Array] = {}
         wanted = {*self.keep, *self.outputs}
         self._run = shorten(graph, wanted)
-        last = {name: node.output for node in self._run.nodes for name in node.inputs}
-        self._steps = [self._step(node, last, wanted) for node in self._run.nodes]
-        self.block = self._block_size()
+        ahead = products_ahead(self._run, wanted)
+        steps = [
+            self._step(node, ahead.get(node.output), wanted)
+            for node in self._run.nodes
+            if node not in ahead.values()
+        ]
+        last = {name: step.output for step in steps for name in step.inputs}
+        alive = {*wanted, *self._run.constants}
+        self._steps = [
+            (step, [n for n in {*step.inputs} - alive if last[n] == step.output]) for step in steps
+        ]
+        self.block = max(1, CACHE // max([step.size for step in steps], default=1))
 
     def run(self, x: Array) -> dict[str, Array]:
         """Quantise floats and run them.
@@ -110,8 +131,10 @@ class Simulator:
     def _blocks(self, x: Array, enter: Callable[[Array], Array]) -> dict[str, Array]:
         names = list(dict.fromkeys([*self.keep, *self.outputs]))
         results: dict[str, Array] = {}
-        for start in range(0, max(len(x), 1), self.block):
-            stop = min(start + self.block, len(x))
+        count = max(1, -(-len(x) // self.block))
+        size = max(1, -(-len(x) // count))
+        for start in range(0, max(len(x), 1), size):
+            stop = min(start + size, len(x))
             values = self._run_block(enter(x[start:stop]))
             for name in names:
                 part = values[name]
@@ -123,54 +146,39 @@ class Simulator:
     def _run_block(self, x: Array) -> dict[str, Array]:
         (port,) = self.graph.inputs
         values = {port.name: x}
-        for step in self._steps:
+        for step, dead in self._steps:
             inputs = [
                 values[name] if name in values else self._constants[name, step.output]
                 for name in step.inputs
             ]
-            inputs = [v if v.dtype == step.dtype else v.astype(step.dtype) for v in inputs]
-            values[step.output] = step.compute(*inputs)
-            for name in step.dead:
+            values |= step.run(*(v.astype(step.kind, copy=False) for v in inputs))
+            for name in dead:
                 del values[name]
         return values
 
-    def _step(self, node: Node[FixedOp], last: Mapping[str, str], wanted: set[str]) -> _Step:
-        dtype = self._dtype(node)
+    def _step(self, node: Node[FixedOp], ahead: Node[FixedOp] | None, wanted: set[str]) -> _Step:
+        if isinstance(node.op, Recurrence):
+            loop = Loop(self._run, node, node.op, ahead, wanted)
+            return _Step(node.output, (ahead or node).inputs[:1], loop.run, loop.kind, loop.size)
+        kind = float_type(self._run, node)
         for name in node.inputs:
             if name in self._run.constants:
-                self._constants[name, node.output] = self._run.constants[name].astype(dtype)
-        compute: Callable[..., Array] = node.op.forward
-        if isinstance(node.op, Cast):
-            bound = self._run.bounds[node.inputs[0]].partial
-            if node.op.is_quick(bound, 24 if dtype == np.float32 else 53):
-                compute = node.op.quick
-        dead = tuple(
-            name
-            for name in dict.fromkeys(node.inputs)
-            if last[name] == node.output and name not in {*wanted, *self._run.constants}
-        )
-        return _Step(node.output, node.inputs, compute, dtype, dead)
+                self._constants[name, node.output] = self._run.constants[name].astype(kind)
+        compute = function_of(self._run, node, kind)
+        run = _single(node.output, compute)
+        return _Step(node.output, node.inputs, run, kind, self._size(node, kind))
 
-    def _dtype(self, node: Node[FixedOp]) -> np.dtype[np.float32] | np.dtype[np.float64]:
-        """The narrowest float type in which the node is exact, from its bounds alone."""
-        bounds = [self._run.bounds[name].partial for name in (*node.inputs, node.output)]
-        small = max(bounds) <= 1 << 24
-        if isinstance(node.op, Cast) and abs(node.op.shift) > LARGEST_SHIFT:
-            small = False
-        return np.dtype(np.float32) if small else np.dtype(np.float64)
+    def _size(self, node: Node[FixedOp], kind: FloatType) -> int:
+        """Bytes of a sample that a node reads and writes, in its float type."""
+        shapes, constants = self._run.shapes, self._run.constants
+        size = math.prod(shapes[node.output])
+        if isinstance(node.op, Conv):
+            weight = shapes[node.inputs[1]]
+            size += size // weight[-1] * math.prod(weight[:-1])
+        size += sum(math.prod(shapes[name]) for name in node.inputs if name not in constants)
+        return size * kind.itemsize
 
-    def _block_size(self) -> int:
-        """Samples a block, so that the largest node's data fit the cache."""
-        most = 1
-        for node in self._run.nodes:
-            size = math.prod(self._run.shapes[node.output])
-            if isinstance(node.op, Conv):
-                weight = self._run.shapes[node.inputs[1]]
-                size += size // weight[-1] * math.prod(weight[:-1])
-            size += sum(
-                math.prod(self._run.shapes[name])
-                for name in node.inputs
-                if name not in self._run.constants
-            )
-            most = max(most, size * self._dtype(node).itemsize)
-        return max(1, CACHE // most)
+
+def _single(output: str, compute: Callable[..., Array]) -> Callable[..., dict[str, Array]]:
+    """A node that defines one value."""
+    return lambda *inputs: {output: compute(*inputs)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ..frontend.errors import ModelError
 from ..frontend.ops import Array
 from ..quantize.cast import Cast, fit, round_to_integer
 from ..quantize.formats import MAX_INTEGER, MAX_WIDTH, Format
-from ..quantize.lut import Function, Lut
+from ..quantize.lut import Lut, evaluator
 
 BINS = 128
 """Most bins of a histogram."""
@@ -197,8 +198,10 @@ class LutTally(Losses):
         true = lut.table(index, wide)
         self.saturated = (true < output.low) | (true > output.high)
         self.vanished = true == 0
-        if lut.function is Function.TANH:
-            self.vanished[0] = False
+        exact = evaluator(lut.function, lut.parameters)
+        for pattern in np.flatnonzero(self.vanished):
+            raw = int(pattern) - (int(pattern > index.high) << index.width)
+            self.vanished[pattern] = exact(Decimal(raw) * Decimal(2) ** -index.fraction) != 0
 
     def add_raw(self, raw: Array) -> None:
         """Count a block of look-ups."""

@@ -157,7 +157,7 @@ def _compare(
     """Run blocks of frames through simulator, C simulation and float network."""
     simulator = Simulator(model.fixed, keep=True)
     (inlet,), (outlet,) = model.fixed.inputs, model.fixed.outputs
-    size = sum(math.prod(model.fixed.shapes[node.output]) for node in model.fixed.nodes)
+    size = sum(math.prod(model.fixed.shapes[node.output]) for node in model.fixed.traced())
     block = max(1, TRACE_VALUES // max(size, 1))
     total = Comparison(0, 0, None)
     worst = 0.0

@@ -216,7 +216,7 @@ class Recurrent:
         x = make.add(Dense(), "x", w, bias)
         states = [("hidden_before", "hidden", self.state)]
         if kind == "lstm":
-            states.append(("cell_before", "cell", Format(True, self.bits + 2, 4)))
+            states.append(("cell_before", "cell", Format(True, self.bits, 4)))
         y = make.loop(
             x, names, states, lambda: body(make, rng), reverse=self.reverse, last=self.last
         )

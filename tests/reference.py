@@ -99,7 +99,7 @@ def evaluate(graph: FixedGraph, raw: Array) -> dict[str, Array]:
     (port,) = graph.inputs
     batches = []
     for sample in raw.astype(object):
-        values = {name: value.astype(object) for name, value in graph.constants.items()}
+        values = {name: np.asarray(value, object) for name, value in graph.constants.items()}
         values[port.name] = sample
         for node in graph.nodes:
             inputs = [values[name] for name in node.inputs]
