@@ -19,8 +19,11 @@ from .base import Array, Shape
 from .depthwise import Depthwise
 from .window import Window
 
-BLOCK = 2**19
+BLOCK = 2**18
 """Bytes of gathered windows that are worked on at a time: they should stay in the cache."""
+
+SHARES = 4
+"""So many times as many bytes of shares of a gradient: they are added one position at a time."""
 
 
 class Correlation(Protocol):
@@ -67,8 +70,7 @@ class Product:
         total = np.zeros(self._matrices(w).shape, grad.dtype)
         for part, columns in self._columns(x, grad.shape[1:-1]):
             total += columns.swapaxes(1, 2) @ self._grouped(grad[part])
-        split = total.reshape(self.groups, *w.shape[:-1], -1)
-        return np.moveaxis(split, 0, -2).reshape(w.shape)
+        return total.swapaxes(0, 1).reshape(w.shape)
 
     def input_gradient(self, grad: Array, w: Array, shape: Shape) -> Array:
         """Each kernel position's share, added back where it came from."""
@@ -77,7 +79,8 @@ class Product:
         split = w.reshape(-1, w.shape[-2], self.groups, w.shape[-1] // self.groups)
         back = np.ascontiguousarray(split.transpose(0, 2, 3, 1), grad.dtype)
         taps = self.window.taps(out)
-        block = samples(len(taps) * math.prod(out) * shape[-1] * grad.itemsize, len(grad))
+        size = len(taps) * math.prod(out) * shape[-1] * grad.itemsize
+        block = samples(-(-size // SHARES), len(grad))
         buffer = np.empty((len(taps), block * math.prod(out), shape[-1]), grad.dtype)
         for start in range(0, len(grad), block):
             part = slice(start, min(start + block, len(grad)))
@@ -128,8 +131,8 @@ class Product:
     def _windows(self, padded: Array, out: Shape) -> Array:
         """All windows as a view: (groups, batch, places..., kernel's axes..., channels)."""
         channels = padded.shape[-1] // self.groups
-        split = padded.reshape(*padded.shape[:-1], self.groups, channels)
-        split = np.ascontiguousarray(np.moveaxis(split, -2, 0))  # long runs are copied faster
+        split = np.ascontiguousarray(self._grouped(padded))  # long runs are copied faster
+        split = split.reshape(self.groups, *padded.shape[:-1], channels)
         group, sample, *steps, item = split.strides
         window = self.window
         return as_strided(
@@ -147,5 +150,6 @@ class Product:
 
 
 def samples(size: int, batch: int) -> int:
-    """How many samples of ``size`` bytes each make a block."""
-    return min(max(1, BLOCK // size), max(batch, 1))
+    """How many samples of ``size`` bytes each make a block, so that all blocks are about alike."""
+    blocks = max(1, -(-batch // max(1, BLOCK // size)))
+    return max(1, -(-batch // blocks))
