@@ -155,7 +155,7 @@ class Case:
     """One configuration of a kernel.
 
     Attributes:
-        config: members of its Config: numbers, or the text of types.
+        numbers, types: members of its Config.
         inputs, output: of all frames; the output is what is expected.
         arrays: constant arrays that the kernel takes: rows of raw integers, and their width.
         traced: expected values, frames first, by their numbers.
@@ -164,7 +164,8 @@ class Case:
 
     name: str
     kernel: str
-    config: Mapping[str, int | str]
+    numbers: Mapping[str, int]
+    types: Mapping[str, str]
     inputs: tuple[Data, ...]
     output: Data
     arrays: tuple[tuple[Array, int], ...] = ()
@@ -173,12 +174,9 @@ class Case:
 
     def source(self) -> str:
         lines = [f"namespace {self.name} {{", self.text, "struct config {"]
-        for key, value in self.config.items():
-            if isinstance(value, str):
-                lines.append(f"typedef {value} {key};")
-            else:
-                kind = "bool" if isinstance(value, bool) else "int"
-                lines.append(f"static const {kind} {key} = {str(value).lower()};")
+        for key, value in self.numbers.items():
+            lines.append(f"static const {type(value).__name__} {key} = {str(value).lower()};")
+        lines += [f"typedef {text} {key};" for key, text in self.types.items()]
         lines.append("};")
         for i, (raw, width) in enumerate(self.arrays):
             words = pack_rows(raw, width)

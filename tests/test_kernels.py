@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lutra.frontend.ops import Array, Shape, Window
-from lutra.hls_templates.orders import Order, keeps_last_axis, order_of
+from lutra.hls_templates.orders import Loop, Order, keeps_last_axis, order_of
 from lutra.hls_templates.pack import grouped_rows
 from lutra.quantize.exact_ops import Axis, Rearrange
 from lutra.quantize.formats import Format
@@ -34,8 +34,8 @@ def matmul(name: str, sizes: Shape, *, simd: int, pe: int, transposed: bool) -> 
         name,
         "matmul",
         {"id": 0, "batches": batches, "n": n, "k": k, "m": m, "transposed": transposed}
-        | {"simd": simd, "pe": pe, "post": post.type}
-        | {"a": cpp_type(SIGNED), "b": cpp_type(UNSIGNED), "acc": cpp_type(acc)},
+        | {"simd": simd, "pe": pe},
+        {"a": cpp_type(SIGNED), "b": cpp_type(UNSIGNED), "acc": cpp_type(acc), "post": post.type},
         (Data(a, SIGNED, simd), Data(arrives, UNSIGNED, simd if transposed else pe)),
         Data(result, RESULT, pe),
         traced={0: product, 1: result},
@@ -55,8 +55,9 @@ def concat(name: str, a: Shape, b: Shape, axis: int, lanes: int, *, traced: bool
         name,
         "concat",
         {"id": 0 if traced else -1, "outer": int(np.prod(a[:axis])), "lanes": lanes}
-        | {"a_beats": a_beats, "b_beats": b_beats, "post": post.type}
-        | {"a": cpp_type(SIGNED), "b": cpp_type(UNSIGNED), "value": cpp_type(value)},
+        | {"a_beats": a_beats, "b_beats": b_beats},
+        {"a": cpp_type(SIGNED), "b": cpp_type(UNSIGNED), "value": cpp_type(value)}
+        | {"post": post.type},
         (Data(left, SIGNED, lanes), Data(right, UNSIGNED, lanes)),
         Data(result, RESULT, lanes),
         traced={0: both, 1: result} if traced else {1: result},
@@ -84,8 +85,9 @@ def rearrange(name: str, op: Rearrange, shape: Shape, lanes: int = 1) -> Case:
         name,
         "rearrange",
         {"id": 0, "in_beats": order.in_beats, "lanes": lanes, "lead": order.lead}
-        | {"fill": op.fill, "axes": axes_text(order), "post": post.type}
-        | {"in": cpp_type(SIGNED), "value": cpp_type(value)},
+        | {"fill": op.fill},
+        {"axes": axes_text(order), "in": cpp_type(SIGNED), "value": cpp_type(value)}
+        | {"post": post.type},
         (Data(x, SIGNED, lanes),),
         Data(result, RESULT, lanes),
         traced={0: moved, 1: result},
@@ -125,8 +127,9 @@ def sliding_window(name: str, shape: Shape, window: Window, lanes: int, fill: in
         name,
         "sliding_window",
         {"lanes": lanes, "channels": channels, "height": height, "width": width, "fill": fill}
-        | {"pad_top": window.pad[0][0], "pad_left": window.pad[1][0], "in": cpp_type(SIGNED)}
+        | {"pad_top": window.pad[0][0], "pad_left": window.pad[1][0]}
         | members,
+        {"in": cpp_type(SIGNED)},
         (Data(x, SIGNED, lanes),),
         Data(result, SIGNED, lanes),
     )
@@ -148,8 +151,9 @@ def grouped(name: str, sizes: Shape, *, across: int, simd: int, pe: int) -> Case
         name,
         "grouped",
         {"id": 0, "positions": positions, "taps": taps, "groups": groups, "inputs": inputs}
-        | {"outputs": outputs, "simd": simd, "pe": pe, "across": across, "post": post.type}
-        | {"in": cpp_type(SIGNED), "weight": cpp_type(weight), "acc": cpp_type(acc)},
+        | {"outputs": outputs, "simd": simd, "pe": pe, "across": across},
+        {"in": cpp_type(SIGNED), "weight": cpp_type(weight), "acc": cpp_type(acc)}
+        | {"post": post.type},
         (Data(x, SIGNED, across * simd),),
         Data(result, RESULT, across * pe),
         arrays=(
@@ -250,3 +254,22 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", [case.name for case in CASES])
 def test_kernel_computes_what_numpy_does(name: str, wrong: dict[str, list[str]]) -> None:
     assert wrong[name] == []
+
+
+def test_axes_that_stay_whole_merge_with_the_one_around_them() -> None:
+    rows = Rearrange.along((3, 4, 6), {0: Axis(5, 0, -1)}, 7)
+    assert order_of(rows, (3, 4, 6), 2) == Order((Loop(60, -12, 1, 1, 36, False, 1),), 36, 0)
+    flipped = Rearrange.along((3, 4, 6), {0: Axis(3, 0, 2, -1)})
+    assert [loop.size for loop in order_of(flipped, (3, 4, 6), 1).loops] == [3, 24]
+
+
+@pytest.mark.parametrize(("stop", "lead"), [(0, 1), (1, 7), (2, 13)])
+def test_as_few_beats_as_possible_come_before_the_first(stop: int, lead: int) -> None:
+    later = Rearrange.along((3, 6), {0: Axis(3 - stop, 0, stop)})
+    assert order_of(later, (3, 6), 1).lead == lead
+
+
+def test_a_beat_has_several_values_only_where_the_last_axis_stays() -> None:
+    assert keeps_last_axis(Rearrange.transpose((2, 3, 4), (1, 0, 2)), (2, 3, 4))
+    assert not keeps_last_axis(Rearrange.transpose((2, 3, 4), (0, 2, 1)), (2, 3, 4))
+    assert not keeps_last_axis(Rearrange.along((2, 4), {1: Axis(3, 1)}), (2, 4))
