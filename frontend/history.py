@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+import io
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from .storage import write_file
 
 
 @dataclass(frozen=True)
@@ -38,3 +43,15 @@ class History:
     def since_best(self) -> int:
         """Epochs that came after the best one."""
         return len(self.epochs) - self.best.epoch if self.best else 0
+
+    def save_csv(self, path: str | Path) -> None:
+        """Write a table with a row an epoch; an accuracy that is not known is left empty.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(field.name for field in fields(EpochResult))
+        table.writerows(map(astuple, self.epochs))
+        write_file(path, text.getvalue())

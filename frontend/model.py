@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich.console import Console
 
 from . import ops
 from .errors import ModelError, ShapeError
@@ -251,6 +252,16 @@ class Model:
                 constants[weight.name] = constant
         ports = Port.of("x", self.input_shape), Port.of("y", self.output_shape)
         return Graph(name, ports[:1], ports[1:], tuple(nodes), constants)
+
+    def summary(self, console: Console | None = None) -> None:
+        """Print the layers with their output shapes, parameters and multiply-adds a sample.
+
+        Args:
+            console: where to; by default the standard output.
+        """
+        from .summary import print_summary  # which needs this module itself
+
+        print_summary(self, console or Console())
 
     def describe(self) -> dict[str, object]:
         """What fixes the model before training, in plain values."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from rich import box
@@ -11,13 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from .console import say
+from .frontend.cost import multiply_adds
 from .frontend.errors import clip
 from .frontend.graph import Graph, Node, Port
 from .frontend.ops import Conv, Dense, Op
-from .quantize.calibrate import points
 from .quantize.cast import Cast
+from .quantize.fixed import FixedGraph, FixedOp
 from .quantize.fixed_onnx import FixedModel
 from .quantize.lut import Lut
+from .quantize.points import points
 from .sim.verify import Verification
 
 NAME_WIDTH = 22
@@ -51,7 +52,9 @@ def layers(graph: Graph) -> list[dict[str, Any]]:
             "parameters": sum(
                 graph.constants[name].size for name in node.inputs if name in graph.constants
             ),
-            "multiply_adds": multiply_adds(graph, node),
+            "multiply_adds": multiply_adds(
+                node.op, [graph.shapes[name] for name in node.inputs], graph.shapes[node.output]
+            ),
         }
         for node in graph.nodes
     ]
@@ -67,14 +70,6 @@ def describe(op: Op) -> str:
     if any(stride != 1 for stride in window.stride):
         text += f" /{','.join(map(str, window.stride))}"
     return text + (" padded" if window.padded else "")
-
-
-def multiply_adds(graph: Graph, node: Node[Op]) -> int:
-    """Multiply-adds a sample of a dense or convolution layer."""
-    if not isinstance(node.op, Dense | Conv):
-        return 0
-    weight = graph.shapes[node.inputs[1]]
-    return math.prod(graph.shapes[node.output]) * math.prod(weight[:-1])
 
 
 def layer_table(graph: Graph, rows: list[dict[str, Any]]) -> Table:
@@ -135,21 +130,34 @@ def formats(model: FixedModel) -> list[dict[str, Any]]:
         cast = fixed.entry[port.name]
         rows.append(_row(port.name, None, None, str(cast.format), cast))
     where = points(model.source)
+    parts: dict[str, list[Node[FixedOp]]] = {}
+    for inner in fixed.every_node():
+        parts.setdefault(fixed.layers[inner.name], []).append(inner)
     for node in model.source.nodes:
-        inner = [n for n in fixed.nodes if fixed.layers[n.name] == node.name]
-        weight = next((n for n in node.inputs[1:] if n in fixed.constants), None)
-        closing = next((n.op for n in inner if n.output == node.output), None)
-        exact = inner[0].output if isinstance(node.op, Dense | Conv) else None
-        rows.append(
-            _row(
-                node.name,
-                str(fixed.formats[weight]) if weight else None,
-                str(fixed.formats[exact]) if exact else None,
-                str(fixed.formats[node.output]) if node.output in fixed.formats else None,
-                closing if node.output in where else None,
-            )
-        )
+        inside = parts.get(node.name, [])
+        rows.append(_layer(fixed, node, inside, node.output in where))
+        for part in inside:
+            if part.output in where and part.output != node.output:
+                label = f"{node.name}{part.output.removeprefix(node.output)}"
+                rows.append(_row(label, None, None, str(fixed.formats[part.output]), part.op))
     return rows
+
+
+def _layer(
+    fixed: FixedGraph, node: Node[Op], parts: list[Node[FixedOp]], point: bool
+) -> dict[str, Any]:
+    """The row of one layer; of several matrices of weights the widest are shown."""
+    products = [part for part in parts if isinstance(part.op, Dense | Conv)]
+    closing = next((part.op for part in parts if part.output == node.output), None)
+    weights = [fixed.formats[part.inputs[1]] for part in products]
+    exact = [fixed.formats[part.output] for part in products]
+    return _row(
+        node.name,
+        str(max(weights, key=lambda f: f.width)) if weights else None,
+        str(max(exact, key=lambda f: f.width)) if exact else None,
+        str(fixed.formats[node.output]) if node.output in fixed.formats else None,
+        closing if point else None,
+    )
 
 
 def _row(
