@@ -20,6 +20,7 @@ import numpy as np
 from ..frontend.errors import ToolchainError
 from ..frontend.ops import Array
 from ..quantize.fixed import FixedGraph
+from ..quantize.recurrence import Recurrence
 from .toolchain import Headers, compile_cpp, run_program
 
 GUARDS = ("NN_TOP_H", "NN_LAYERS_H", "NN_WEIGHTS_H")
@@ -28,10 +29,15 @@ PRELUDE = """\
 #include <ap_fixed.h>
 #include <ap_int.h>
 #include <hls_stream.h>
+#include "lutra/concat.h"
 #include "lutra/dense.h"
 #include "lutra/elementwise.h"
+#include "lutra/grouped.h"
 #include "lutra/map.h"
+#include "lutra/matmul.h"
 #include "lutra/pool.h"
+#include "lutra/rearrange.h"
+#include "lutra/recurrent.h"
 #include "lutra/softmax.h"
 #include "lutra/stream.h"
 #include "lutra/testbench.h"
@@ -122,12 +128,16 @@ def _ending(status: int) -> str:
 
 
 def _named(graph: FixedGraph, trace: Array, output: Array) -> dict[str, Array]:
+    """The traced values by name, in the order of time: the C++ records steps as it takes them."""
+    loops = (node.op for node in graph.nodes if isinstance(node.op, Recurrence))
+    backwards = {inner.output for loop in loops if loop.reverse for inner in loop.body}
     values: dict[str, Array] = {}
     start = 0
     for node in graph.traced():
         shape = graph.shapes[node.output]
         stop = start + math.prod(shape)
-        values[node.output] = trace[:, start:stop].reshape(-1, *shape)
+        value = trace[:, start:stop].reshape(-1, *shape)
+        values[node.output] = value[:, ::-1] if node.output in backwards else value
         start = stop
     if start != trace.shape[1]:
         raise ToolchainError(

@@ -50,7 +50,8 @@ class _Function:
 def with_tables(graph: FixedGraph, wanted: Collection[str]) -> FixedGraph:
     """The network with a table wherever one does the work of several nodes; the values in
     ``wanted`` come out the same, others may be missing."""
-    tables = _Tables(graph, set(wanted))
+    wanted = {*wanted, *(port.name for port in graph.outputs)}
+    tables = _Tables(graph, wanted)
     nodes = [
         tables.in_loop(node, node.op) if isinstance(node.op, Recurrence) else node
         for node in graph.nodes

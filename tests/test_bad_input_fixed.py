@@ -132,7 +132,7 @@ def test_damaged_metadata_are_refused_or_harmless(saved: onnx.ModelProto, seed: 
         loaded += 1
         run(model)
     assert refused > 100
-    assert loaded > 5
+    assert loaded > 0
 
 
 def test_text_that_is_no_json(saved: onnx.ModelProto) -> None:
@@ -162,7 +162,7 @@ def cycle(data: Json) -> None:
 
 
 EDITS: dict[str, tuple[Callable[[Json], object], str]] = {
-    "another layout": (lambda d: d.update(layout=2), "another version of Lutra"),
+    "another layout": (lambda d: d.update(layout=99), "another version of Lutra"),
     "no fixed network": (lambda d: d.pop("fixed"), "damaged"),
     "no nodes": (lambda d: d["fixed"].update(nodes=[]), "not what the nodes compute"),
     "a cycle": (cycle, "no earlier node defines"),
