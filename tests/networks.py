@@ -1,27 +1,58 @@
-"""Random networks: a hypothesis strategy that draws every op, window, format, mode and folding."""
+"""Random networks: a hypothesis strategy that draws every op, branch, format, mode and folding."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
 
+from lutra.frontend.errors import ShapeError
 from lutra.frontend.graph import Graph, Node, Port
 from lutra.frontend.ops import (
+    Add,
     Array,
     AveragePool,
+    BatchNorm,
+    Clip,
+    Concat,
     Conv,
+    ConvTranspose,
     Dense,
+    Elu,
     Flatten,
+    Gelu,
     GlobalAveragePool,
+    Gru,
+    HardSigmoid,
+    HardSwish,
+    LayerNorm,
+    LeakyRelu,
+    LogSoftmax,
+    Lstm,
+    MatMul,
     MaxPool,
+    Mul,
     Op,
+    Pad,
+    PRelu,
     Relu,
+    Reshape,
+    RmsNorm,
+    Selu,
     Shape,
     Sigmoid,
+    Silu,
+    SimpleRnn,
+    Slice,
     Softmax,
+    Softplus,
+    Sub,
     Tanh,
+    Transpose,
+    Upsample,
     Window,
 )
 from lutra.hls_templates.folding import Fold, Folding
@@ -29,6 +60,31 @@ from lutra.quantize.formats import Overflow, Rounding
 from lutra.quantize.precision import LayerSettings, Settings
 
 MOST_LAYERS = 5
+
+LARGEST = 160
+"""Most elements of a value, so that a network compiles and runs in a moment."""
+
+PLAIN: tuple[Op, ...] = (
+    Relu(),
+    LeakyRelu(0.1),
+    LeakyRelu(0.25),
+    Clip(0, 6),
+    Clip(-0.7, 0.3),
+    Sigmoid(),
+    Tanh(),
+    Elu(),
+    Selu(),
+    Gelu(),
+    Gelu(approximate=True),
+    Silu(),
+    Softplus(),
+    HardSigmoid(),
+    HardSwish(),
+)
+"""Ops of one value."""
+
+FOLDED = (Relu, LeakyRelu, Clip, Sigmoid, Tanh)
+"""Those of them that are drawn with several lanes."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +103,22 @@ class Builder:
     def __init__(self, draw: st.DrawFn) -> None:
         self.draw = draw
         self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-        self.shape: Shape = draw(self.input_shapes())
-        self.port = Port.of("x", self.shape)
+        shape = draw(self.input_shapes())
+        self.port = Port.of("x", shape)
+        self.values: dict[str, Shape] = {"x": shape}
+        self.last = "x"
         self.nodes: list[Node[Op]] = []
         self.constants: dict[str, Array] = {}
         self.folds: dict[str, Fold] = {}
+
+    @property
+    def shape(self) -> Shape:
+        return self.values[self.last]
+
+    @property
+    def name(self) -> str:
+        """Of the layer that comes next."""
+        return f"layer{len(self.nodes)}"
 
     @staticmethod
     def input_shapes() -> st.SearchStrategy[Shape]:
@@ -61,83 +128,212 @@ class Builder:
         vector = st.tuples(st.integers(1, 12))
         return st.one_of(image, sequence, vector)
 
+    def integer(self, low: int, high: int) -> int:
+        return self.draw(st.integers(low, high))
+
+    def flag(self) -> bool:
+        return self.draw(st.booleans())
+
     def divisor(self, size: int) -> int:
         return self.draw(st.sampled_from([n for n in range(1, size + 1) if size % n == 0]))
 
-    def window(self, *, pad: bool, pooling: bool) -> Window:
-        kernel, stride, pads = [], [], []
+    def window(self, *, pad: bool, pooling: bool, dilate: bool = True) -> Window:
+        kernel, stride, pads, dilation = [], [], [], []
         for n in self.shape[:-1]:
-            k = self.draw(st.integers(1, min(n, 4)))
+            k = self.integer(1, min(n, 4))
             most = k - 1 if pooling else 2
-            before, after = (
-                (self.draw(st.integers(0, most)), self.draw(st.integers(0, most)))
-                if pad
-                else (0, 0)
-            )
+            pads.append((self.integer(0, most), self.integer(0, most)) if pad else (0, 0))
             kernel.append(k)
-            stride.append(self.draw(st.integers(1, 3)))
-            pads.append((before, after))
-        return Window(tuple(kernel), tuple(stride), tuple(pads))
+            stride.append(self.integer(1, 3))
+            room = n if pooling else n + sum(pads[-1])
+            wide = dilate and k > 1 and 2 * (k - 1) < room and self.flag()
+            dilation.append(2 if wide else 1)
+        return Window(tuple(kernel), tuple(stride), tuple(pads), tuple(dilation))
 
-    def add(self, op: Op, *weights: Shape) -> None:
-        i = len(self.nodes)
-        name = f"layer{i}"
-        names = []
-        for j, shape in enumerate(weights):
+    def add(self, op: Op, *weights: Shape | Array, others: tuple[str, ...] = ()) -> None:
+        """A node on the last value, further values and new weights; left out if its result would
+        be too large, or if the op does not take these sizes."""
+        shapes = [w.shape if isinstance(w, np.ndarray) else w for w in weights]
+        try:
+            shape = op.infer(self.shape, *(self.values[name] for name in others), *shapes)
+        except ShapeError:
+            return
+        if math.prod(shape) > LARGEST:
+            return
+        name, names = self.name, []
+        for j, weight in enumerate(weights):
             names.append(f"{name}.w{j}")
-            scale = self.draw(st.sampled_from([0.01, 0.3, 1.0, 20.0]))
-            self.constants[names[-1]] = self.rng.normal(0, scale, shape).astype(np.float32)
-        source = self.nodes[-1].output if self.nodes else "x"
-        self.nodes.append(Node(name, op, (source, *names), f"value{i}"))
-        self.shape = op.infer(self.shape, *weights)
+            if isinstance(weight, np.ndarray):
+                self.constants[names[-1]] = weight.astype(np.float32)
+            else:
+                scale = self.draw(st.sampled_from([0.01, 0.3, 1.0, 20.0]))
+                self.constants[names[-1]] = self.rng.normal(0, scale, weight).astype(np.float32)
+        output = f"value{len(self.nodes)}"
+        self.nodes.append(Node(name, op, (self.last, *others, *names), output))
+        self.values[output] = shape
+        self.last = output
+
+    def fold(self, outputs: int, inputs: int = 1) -> None:
+        """A folding for the layer that comes next."""
+        self.folds[self.name] = Fold(self.divisor(outputs), self.divisor(inputs))
+
+    # Layers with weights
 
     def dense(self) -> None:
-        inputs, outputs = self.shape[-1], self.draw(st.integers(1, 6))
-        bias = [(outputs,)] if self.draw(st.booleans()) else []
-        self.folds[f"layer{len(self.nodes)}"] = Fold(self.divisor(outputs), self.divisor(inputs))
+        inputs, outputs = self.shape[-1], self.integer(1, 6)
+        bias = [(outputs,)] if self.flag() else []
+        self.fold(outputs, inputs)
         self.add(Dense(), (inputs, outputs), *bias)
 
     def conv(self) -> None:
-        channels, outputs = self.shape[-1], self.draw(st.integers(1, 6))
+        channels = self.shape[-1]
+        groups = self.divisor(channels)
+        per_group = self.integer(1, 3 if groups > 1 else 6)
+        outputs = groups * per_group
         window = self.window(pad=True, pooling=False)
-        bias = [(outputs,)] if self.draw(st.booleans()) else []
-        self.folds[f"layer{len(self.nodes)}"] = Fold(self.divisor(outputs), self.divisor(channels))
-        self.add(Conv(window), (*window.kernel, channels, outputs), *bias)
+        bias = [(outputs,)] if self.flag() else []
+        self.fold(per_group, channels // groups)
+        self.add(Conv(window, groups), (*window.kernel, channels // groups, outputs), *bias)
 
-    def lanes(self) -> None:
-        self.folds[f"layer{len(self.nodes)}"] = Fold(self.divisor(self.shape[-1]))
+    def conv_transpose(self) -> None:
+        channels, rank = self.shape[-1], len(self.shape) - 1
+        groups = self.divisor(channels)
+        outputs = groups * self.integer(1, 3)
+        kernel = tuple(self.integer(1, 3) for _ in range(rank))
+        stride = tuple(self.integer(1, 2) for _ in range(rank))
+        pad = tuple((self.integer(0, k - 1), self.integer(0, k - 1)) for k in kernel)
+        extra = tuple(self.integer(0, s - 1) for s in stride)
+        op = ConvTranspose(Window(kernel, stride, pad), extra, groups)
+        bias = [(outputs,)] if self.flag() else []
+        self.add(op, (*kernel, channels // groups, outputs), *bias)
 
-    def pool(self, kind: str) -> None:
-        self.lanes()
-        match kind:
-            case "max":
+    def batch_norm(self) -> None:
+        c = self.shape[-1]
+        weights = [self.rng.normal(size=c) for _ in range(3)]
+        self.add(BatchNorm(), *weights, self.rng.uniform(0.1, 3, c))
+
+    def layer_norm(self) -> None:
+        self.add(LayerNorm(), self.shape[-1:], self.shape[-1:])
+
+    def rms_norm(self) -> None:
+        self.add(RmsNorm(), self.shape[-1:])
+
+    def prelu(self) -> None:
+        self.add(PRelu(), self.shape[-1:] if self.flag() else (1,))
+
+    def recurrent(self) -> None:
+        n, units = self.shape[-1], self.integer(1, 4)
+        options = {"reverse": self.flag(), "last": self.flag()}
+        after = self.flag()
+        choices: list[tuple[Op, int]] = [
+            (SimpleRnn("tanh", **options), 1),
+            (SimpleRnn("relu", **options), 1),
+            (Lstm(**options), 4),
+            (Gru(after, **options), 3),
+        ]
+        op, gates = self.draw(st.sampled_from(choices))
+        extra = [(units,)] if isinstance(op, Gru) and after else []
+        columns = gates * units
+        self.add(op, (n, columns), (units, columns), (columns,), *extra)
+
+    # Activations and rows
+
+    def plain(self) -> None:
+        op = self.draw(st.sampled_from(PLAIN))
+        if isinstance(op, FOLDED):
+            self.fold(self.shape[-1])
+        self.add(op)
+
+    def softmax(self) -> None:
+        self.add(LogSoftmax() if self.integer(0, 3) == 0 else Softmax())
+
+    def pool(self) -> None:
+        self.fold(self.shape[-1])
+        match self.integer(0, 2):
+            case 0:
                 self.add(MaxPool(self.window(pad=True, pooling=True)))
-            case "average":
-                self.add(AveragePool(self.window(pad=False, pooling=True)))
+            case 1:
+                window = self.window(pad=True, pooling=True)
+                self.add(AveragePool(window, window.pad if self.flag() else ()))
             case _:
                 self.add(GlobalAveragePool())
 
-    def layer(self) -> None:
-        spatial = len(self.shape) > 1
-        kinds = ["dense", "relu", "sigmoid", "tanh", "softmax", "flatten"]
-        if spatial:
-            kinds += ["conv", "conv", "max", "average", "global"]
-        kind = self.draw(st.sampled_from(kinds))
-        match kind:
-            case "dense":
-                self.dense()
-            case "conv":
-                self.conv()
-            case "max" | "average" | "global":
-                self.pool(kind)
-            case "flatten":
-                self.add(Flatten())
-            case "softmax":
-                self.add(Softmax())
+    # Two values
+
+    def joined(self) -> None:
+        """Two branches: the last value, and another of its shape or one made of it."""
+        first, shape = self.last, self.shape
+        same = [name for name, other in self.values.items() if other == shape and name != first]
+        if same and self.flag():
+            second = self.draw(st.sampled_from(same))
+        else:
+            row = len(shape) > 1 and self.flag()
+            self.add(Dense(), (shape[-1], 1 if row else shape[-1]))
+            second, self.last = self.last, first
+        ops: list[Op] = [Add(), Sub(), Mul()]
+        if self.values[second] == shape:
+            ops.append(Concat(self.integer(0, len(shape) - 1)))
+        op = self.draw(st.sampled_from(ops))
+        if self.flag():
+            self.last, second = second, self.last
+        self.add(op, others=(second,))
+
+    def constant(self) -> None:
+        """A constant for the last axes, or one number."""
+        start = self.integer(0, len(self.shape))
+        ops: list[Op] = [Add(), Sub(), Mul()]
+        self.add(self.draw(st.sampled_from(ops)), self.shape[start:])
+
+    def matrix_product(self) -> None:
+        """x · (x A)ᵀ or xᵀ-like products, as attention has them."""
+        first, shape = self.last, self.shape
+        self.add(Dense(), (shape[-1], shape[-1]))
+        second, self.last = self.last, first
+        if self.flag():
+            self.add(MatMul(transposed=True), others=(second,))
+        else:
+            self.add(Transpose((*range(len(shape) - 2), len(shape) - 1, len(shape) - 2)))
+            self.add(MatMul(), others=(second,))
+
+    # Values moved
+
+    def moved(self) -> None:
+        shape, rank = self.shape, len(self.shape)
+        axis = self.integer(0, rank - 1)
+        size = shape[axis]
+        op: Op
+        match self.integer(0, 5):
+            case 0:
+                op = Flatten()
+            case 1:
+                op = Transpose(tuple(self.draw(st.permutations(range(rank)))))
+            case 2:
+                start = self.integer(0, size - 1)
+                op = Slice(axis, start, self.integer(start + 1, size), self.integer(1, 2))
+                if self.flag():
+                    op = Slice(axis, size - 1, -1, -1)
+            case 3:
+                before = tuple(self.integer(0, 2) for _ in shape)
+                after = tuple(self.integer(0, 1) for _ in shape)
+                op = Pad(before, after, self.draw(st.sampled_from([0.0, 0.5, -1.0])))
+            case 4:
+                op = Upsample(tuple(self.integer(1, 2) for _ in shape[1:]))
             case _:
-                self.lanes()
-                ops: dict[str, Op] = {"relu": Relu(), "sigmoid": Sigmoid(), "tanh": Tanh()}
-                self.add(ops[kind])
+                part = self.divisor(math.prod(shape))
+                op = Reshape((math.prod(shape) // part, part))
+        self.add(op)
+
+    def layer(self) -> None:
+        rank = len(self.shape)
+        kinds: list[Callable[[], None]] = [
+            *(self.dense, self.plain, self.plain, self.softmax, self.moved, self.joined),
+            *(self.constant, self.batch_norm, self.layer_norm, self.rms_norm, self.prelu),
+        ]
+        if rank > 1:
+            kinds += [self.conv, self.conv, self.pool, self.conv_transpose, self.matrix_product]
+        if rank == 2:
+            kinds += [self.recurrent, self.recurrent]
+        self.draw(st.sampled_from(kinds))()
 
 
 @st.composite
@@ -157,10 +353,12 @@ def networks(draw: st.DrawFn) -> Network:
     builder = Builder(draw)
     for _ in range(draw(st.integers(1, MOST_LAYERS))):
         builder.layer()
+    if builder.last == "x":
+        builder.add(Relu())
     graph = Graph(
         "random",
         (builder.port,),
-        (Port.of(builder.nodes[-1].output, builder.shape),),
+        (Port.of(builder.last, builder.shape),),
         tuple(builder.nodes),
         builder.constants,
     )
@@ -173,4 +371,6 @@ def networks(draw: st.DrawFn) -> Network:
     )
     spread = draw(st.sampled_from([0.05, 1.0, 30.0]))
     x = builder.rng.normal(0, spread, (6, *builder.port.shape)).astype(np.float32)
-    return Network(graph, settings, Folding(builder.folds), x)
+    used = {node.name for node in builder.nodes}
+    folds = {name: fold for name, fold in builder.folds.items() if name in used}
+    return Network(graph, settings, Folding(folds), x)
