@@ -10,8 +10,8 @@ from ..frontend.ops import Array
 from ..quantize.lut import Lut
 from .cpp_types import native_type
 from .names import Names
-from .pack import pack_rows, weight_rows
-from .plan import DenseProcess, MapArrayProcess, Plan
+from .pack import grouped_rows, pack_rows, weight_rows
+from .plan import DenseProcess, GroupedProcess, MapArrayProcess, Plan
 
 COLUMNS = 96
 
@@ -41,7 +41,15 @@ def packed_arrays(plan: Plan) -> list[PackedArray]:
     for process in plan.processes:
         match process:
             case DenseProcess():
-                arrays += _dense(plan, process)
+                weight = plan.graph.constants[process.node.inputs[1]]
+                matrix = weight.reshape(process.inputs, process.outputs)
+                rows = weight_rows(matrix, process.fold.pe, process.fold.simd)
+                arrays += _linear(plan, process, rows, process.fold.pe)
+            case GroupedProcess(fold=fold, across=across):
+                weight = plan.graph.constants[process.node.inputs[1]]
+                taps = weight.reshape(process.taps, process.inputs, -1)
+                rows = grouped_rows(taps, process.groups, across, fold.pe, fold.simd)
+                arrays += _linear(plan, process, rows, across * fold.pe)
             case MapArrayProcess(name=name, pe=pe, post=post):
                 constant = post.operands[1]
                 raw = plan.graph.constants[constant].reshape(-1, pe)
@@ -52,16 +60,17 @@ def packed_arrays(plan: Plan) -> list[PackedArray]:
     return arrays
 
 
-def _dense(plan: Plan, process: DenseProcess) -> list[PackedArray]:
-    weight, *bias = process.node.inputs[1:]
-    pe, simd = process.fold.pe, process.fold.simd
-    matrix = plan.graph.constants[weight].reshape(process.inputs, process.outputs)
-    rows = weight_rows(matrix, pe, simd)
-    raw = plan.graph.constants[bias[0]] if bias else np.zeros(process.outputs, np.int64)
-    acc = plan.graph.formats[process.node.output].width
+def _linear(
+    plan: Plan, process: DenseProcess | GroupedProcess, rows: Array, lanes: int
+) -> list[PackedArray]:
+    """Weights, of which ``rows`` are in order, and biases of ``lanes`` outputs a row."""
+    node = process.node
+    outputs = plan.graph.shapes[node.output][-1]
+    raw = plan.graph.constants[node.inputs[2]] if node.inputs[2:] else np.zeros(outputs, np.int64)
+    width, acc = (plan.graph.formats[name].width for name in (node.inputs[1], node.output))
     return [
-        _packed(f"{process.name}_weights", pack_rows(rows, plan.graph.formats[weight].width)),
-        _packed(f"{process.name}_bias", pack_rows(raw.reshape(-1, pe), acc)),
+        _packed(f"{process.name}_weights", pack_rows(rows, width)),
+        _packed(f"{process.name}_bias", pack_rows(raw.reshape(-1, lanes), acc)),
     ]
 
 

@@ -11,15 +11,19 @@ from .cpp_types import value_type
 from .plan import (
     AnyProcess,
     BelowMaxProcess,
+    ConcatProcess,
     DenseProcess,
     DuplicateProcess,
     Elementwise,
+    GroupedProcess,
     MapArrayProcess,
     MapProcess,
     MapRowProcess,
+    MatMulProcess,
     NarrowProcess,
     Plan,
     PoolProcess,
+    RearrangeProcess,
     WidenProcess,
     WindowProcess,
 )
@@ -71,6 +75,10 @@ class Writer:
         match process:
             case DenseProcess():
                 return self._dense(name, process)
+            case GroupedProcess():
+                return self._grouped(name, process)
+            case MatMulProcess():
+                return self._matmul(name, process)
             case WindowProcess():
                 return self._window(name, process)
             case PoolProcess():
@@ -92,6 +100,10 @@ class Writer:
                     "length": process.length,
                 }
                 return Config(name, constants, self._row_types(process))
+            case RearrangeProcess():
+                return self._rearrange(name, process)
+            case ConcatProcess():
+                return self._concat(name, process)
             case WidenProcess() | NarrowProcess():
                 narrow = min(self.plan.streams[s].bits for s in (*process.reads, *process.writes))
                 constants = {"bits": narrow, "factor": process.factor, "beats": process.beats}
@@ -102,7 +114,9 @@ class Writer:
             case _:
                 assert_never(process)
 
-    def _row_types(self, process: DenseProcess | PoolProcess | BelowMaxProcess) -> dict[str, str]:
+    def _row_types(
+        self, process: DenseProcess | GroupedProcess | PoolProcess | BelowMaxProcess
+    ) -> dict[str, str]:
         return {
             "in": self._type(process.node.inputs[0]),
             "acc": self._type(process.node.output),
@@ -120,6 +134,76 @@ class Writer:
         }
         types = self._row_types(process)
         types["weight"] = self._type(process.node.inputs[1])
+        return Config(name, constants, types)
+
+    def _grouped(self, name: str, process: GroupedProcess) -> Config:
+        constants = {
+            "id": self.plan.ids[process.node.output],
+            "positions": process.positions,
+            "taps": process.taps,
+            "groups": process.groups,
+            "inputs": process.inputs,
+            "outputs": process.outputs,
+            "simd": process.fold.simd,
+            "pe": process.fold.pe,
+            "across": process.across,
+        }
+        types = self._row_types(process)
+        types["weight"] = self._type(process.node.inputs[1])
+        return Config(name, constants, types)
+
+    def _matmul(self, name: str, process: MatMulProcess) -> Config:
+        a, b = process.node.inputs
+        constants = {
+            "id": self.plan.ids[process.node.output],
+            "batches": process.batches,
+            "n": process.rows,
+            "k": process.inner,
+            "m": process.columns,
+            "transposed": int(process.transposed),
+            "simd": process.fold.simd,
+            "pe": process.fold.pe,
+        }
+        types = {
+            "a": self._type(a),
+            "b": self._type(b),
+            "acc": self._type(process.node.output),
+            "post": self._post(process.post),
+        }
+        return Config(name, constants, types)
+
+    def _rearrange(self, name: str, process: RearrangeProcess) -> Config:
+        constants = {
+            "id": self.plan.ids[process.node.output],
+            "in_beats": process.order.in_beats,
+            "lanes": process.lanes,
+            "lead": process.order.lead,
+            "fill": process.fill,
+        }
+        axes = (
+            f"lutra::axis<{loop.size}, {loop.start}, {loop.step}, {loop.divisor}, {loop.limit}, "
+            f"{'true' if loop.sparse else 'false'}, {loop.stride}>"
+            for loop in process.order.loops
+        )
+        types = {
+            "in": self._type(process.node.inputs[0]),
+            "value": self._type(process.node.output),
+            "post": self._post(process.post),
+            "axes": f"lutra::axes<{', '.join(axes)} >",
+        }
+        return Config(name, constants, types)
+
+    def _concat(self, name: str, process: ConcatProcess) -> Config:
+        constants = {
+            "id": self.plan.ids[process.node.output] if process.last else -1,
+            "outer": process.outer,
+            "a_beats": process.beats[0],
+            "b_beats": process.beats[1],
+            "lanes": process.lanes,
+        }
+        a, b = (value_type(self.plan.streams[name].format) for name in process.reads)
+        value = self._type(process.node.output)
+        types = {"a": a, "b": b, "value": value, "post": self._post(process.post)}
         return Config(name, constants, types)
 
     def _pool(self, name: str, process: PoolProcess) -> Config:
@@ -164,6 +248,10 @@ class Writer:
         match process:
             case DenseProcess():
                 kernel, extra = "dense", (f"{process.name}_weights", f"{process.name}_bias")
+            case GroupedProcess():
+                kernel, extra = "grouped", (f"{process.name}_weights", f"{process.name}_bias")
+            case MatMulProcess():
+                kernel = "matmul"
             case WindowProcess():
                 kernel = "sliding_window"
             case PoolProcess():
@@ -176,6 +264,10 @@ class Writer:
                 kernel, extra = "map_array", (f"{process.name}_array",)
             case BelowMaxProcess():
                 kernel = "below_max"
+            case RearrangeProcess():
+                kernel = "rearrange"
+            case ConcatProcess():
+                kernel = "concat"
             case WidenProcess():
                 kernel = "widen"
             case NarrowProcess():

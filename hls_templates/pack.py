@@ -39,3 +39,17 @@ def weight_rows(weights: Array, pe: int, simd: int) -> Array:
     inputs, outputs = weights.shape
     split = weights.reshape(inputs // simd, simd, outputs // pe, pe)
     return split.transpose(2, 0, 3, 1).reshape(-1, pe * simd)
+
+
+def grouped_rows(weights: Array, groups: int, across: int, pe: int, simd: int) -> Array:
+    """Weights ``(taps, inputs of a group, outputs)`` as the kernel of grouped convolutions reads
+    them.
+
+    Returns:
+        A row for each tap, beat of a tap and group of pe outputs: across times pe outputs, the simd
+        values of one output side by side.
+    """
+    taps, inputs, outputs = weights.shape
+    parts = outputs // groups // pe
+    split = weights.reshape(taps, inputs // simd, simd, groups // across, across, parts, pe)
+    return split.transpose(0, 3, 1, 5, 4, 6, 2).reshape(-1, across * pe * simd)

@@ -14,6 +14,7 @@ from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.formats import Format
 from ..quantize.recurrence import Recurrence
 from .folding import Fold
+from .orders import Order
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,36 @@ class DenseProcess(Process):
 
 
 @dataclass(frozen=True)
+class GroupedProcess(Process):
+    """A grouped convolution behind its window: ``groups`` products of ``inputs`` to ``outputs``
+    channels, ``across`` of them at a time, with ``fold`` for one of them."""
+
+    node: Node[FixedOp]
+    positions: int
+    taps: int
+    groups: int
+    inputs: int
+    outputs: int
+    across: int
+    fold: Fold
+    post: Elementwise
+
+
+@dataclass(frozen=True)
+class MatMulProcess(Process):
+    """Products of matrices, ``(rows, inner)`` times ``(inner, columns)``."""
+
+    node: Node[FixedOp]
+    batches: int
+    rows: int
+    inner: int
+    columns: int
+    transposed: bool
+    fold: Fold
+    post: Elementwise
+
+
+@dataclass(frozen=True)
 class WindowProcess(Process):
     """The sliding window of a convolution or a pooling layer, as two spatial axes."""
 
@@ -145,6 +176,29 @@ class BelowMaxProcess(Process):
 
 
 @dataclass(frozen=True)
+class RearrangeProcess(Process):
+    """A frame that is kept and leaves in another order."""
+
+    node: Node[FixedOp]
+    order: Order
+    lanes: int
+    fill: int
+    post: Elementwise
+
+
+@dataclass(frozen=True)
+class ConcatProcess(Process):
+    """Two streams in turns.  Of several in a row only the ``last`` makes the node's value whole."""
+
+    node: Node[FixedOp]
+    outer: int
+    beats: tuple[int, int]
+    lanes: int
+    last: bool
+    post: Elementwise
+
+
+@dataclass(frozen=True)
 class WidenProcess(Process):
     """Several narrow beats to one wide beat."""
 
@@ -169,12 +223,16 @@ class DuplicateProcess(Process):
 
 AnyProcess = (
     DenseProcess
+    | GroupedProcess
+    | MatMulProcess
     | WindowProcess
     | PoolProcess
     | MapProcess
     | MapRowProcess
     | MapArrayProcess
     | BelowMaxProcess
+    | RearrangeProcess
+    | ConcatProcess
     | WidenProcess
     | NarrowProcess
     | DuplicateProcess

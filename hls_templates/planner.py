@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from ..frontend.errors import LutraError
 from ..frontend.layer_file import check_layers
 from ..quantize.fixed import FixedGraph
@@ -10,11 +13,13 @@ from .folding import Folding, FoldingError
 from .plan import (
     AnyProcess,
     DenseProcess,
+    GroupedProcess,
     MapArrayProcess,
     Plan,
     find_sources,
 )
-from .stages import Stages
+from .site import Site
+from .stages import add_part, lanes_in
 from .wiring import Wiring
 
 WIDEST = 4096
@@ -42,16 +47,17 @@ def _design(graph: FixedGraph, folding: Folding) -> Plan:
     sources = find_sources(graph)
     parts = find_parts(graph, sources)
     wiring = Wiring(graph, sources, parts)
-    stages = Stages(graph, folding, wiring)
+    site = Site(graph, folding, wiring)
     first = next((part for part in parts if inlet.name in part.reads), None)
-    port_in = wiring.stream(inlet.name, inlet.name, stages.lanes(first) if first else 1)
+    lanes = 1
+    if first:
+        with _naming(site.layer(first)):
+            lanes = lanes_in(site, first)
+    port_in = wiring.stream(inlet.name, inlet.name, lanes)
     wiring.share(inlet.name, port_in, inlet.name)
     for part in parts:
-        try:
-            stages.add(part)
-        except LutraError as error:
-            error.node = error.node or graph.layers[part.node.name]
-            raise
+        with _naming(site.layer(part)):
+            add_part(site, part)
     port_out = wiring.take(outlet.name)
     if port_out == port_in:
         port_out = wiring.copy(port_in, outlet.name)
@@ -61,12 +67,22 @@ def _design(graph: FixedGraph, folding: Folding) -> Plan:
         wiring.streams,
         (port_in,),
         (port_out,),
-        tuple(stages.functions),
+        tuple(site.functions),
         sources,
         {node.output: i for i, node in enumerate(graph.traced())},
     )
     _check_widths(design)
     return design
+
+
+@contextmanager
+def _naming(layer: str) -> Iterator[None]:
+    """Errors that name no node name this layer."""
+    try:
+        yield
+    except LutraError as error:
+        error.node = error.node or layer
+        raise
 
 
 def _check_widths(design: Plan) -> None:
@@ -94,6 +110,12 @@ def _words(design: Plan, process: AnyProcess) -> list[int]:
             return [
                 fold.pe * fold.simd * formats[node.inputs[1]].width,
                 fold.pe * formats[node.output].width,
+            ]
+        case GroupedProcess(node=node, fold=fold, across=across):
+            lanes = across * fold.pe
+            return [
+                lanes * fold.simd * formats[node.inputs[1]].width,
+                lanes * formats[node.output].width,
             ]
         case MapArrayProcess(pe=pe, post=post):
             return [pe * formats[post.operands[1]].width]

@@ -120,7 +120,7 @@ struct axes<axis<SIZE, START, STEP, DIVISOR, LIMIT, SPARSE, STRIDE> > {
 //   Config: id, in_beats (of a frame), lanes, axes (one axis<> for each axis of the result, in
 //           beats: with more than one lane the last axis is the source's), lead (beats that arrive
 //           before the first one leaves: so many that one a cycle can do both from then on), fill
-//           (raw value), types in, post.
+//           (raw value), types in, value (holds those of `in` and the fill exactly), post.
 // The frame is kept.  One beat in and one out a cycle.
 template <typename Config>
 void rearrange(hls::stream<ap_uint<Config::lanes * Config::in::width> >& in,
@@ -130,11 +130,6 @@ void rearrange(hls::stream<ap_uint<Config::lanes * Config::in::width> >& in,
     static const int STEPS = END > Config::in_beats ? END : Config::in_beats;
 
     beat_t frame[Config::in_beats];
-    beat_t filled;
-    for (int p = 0; p < Config::lanes; ++p) {
-#pragma HLS UNROLL
-        set_lane(filled, p, from_raw<typename Config::in>(Config::fill));
-    }
     typename Config::axes place;
     place.start();
     for (int i = 0; i < STEPS; ++i) {
@@ -144,14 +139,18 @@ void rearrange(hls::stream<ap_uint<Config::lanes * Config::in::width> >& in,
             frame[i] = arrived;
         }
         if (i >= Config::lead && i < END) {
-            beat_t x = filled;
-            if (place.inside()) {
+            beat_t x = 0;
+            bool inside = place.inside();
+            if (inside) {
                 x = frame[place.address()];
             }
             ap_uint<Config::lanes * Config::post::out::width> y;
             for (int p = 0; p < Config::lanes; ++p) {
 #pragma HLS UNROLL
-                typename Config::in value = lane<typename Config::in>(x, p);
+                typename Config::value value = from_raw<typename Config::value>(Config::fill);
+                if (inside) {
+                    value = lane<typename Config::in>(x, p);
+                }
                 trace<Config::id>(value);
                 set_lane(y, p, Config::post::apply(value));
             }

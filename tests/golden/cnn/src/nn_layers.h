@@ -4,10 +4,15 @@
 
 #include "nn_weights.h"
 
+#include "lutra/concat.h"
 #include "lutra/dense.h"
 #include "lutra/elementwise.h"
+#include "lutra/grouped.h"
 #include "lutra/map.h"
+#include "lutra/matmul.h"
 #include "lutra/pool.h"
+#include "lutra/rearrange.h"
+#include "lutra/recurrent.h"
 #include "lutra/softmax.h"
 #include "lutra/stream.h"
 #include "lutra/window.h"
@@ -43,13 +48,13 @@ struct softmax_exp_function {
     }
 };
 
-struct softmax_inverse_function {
+struct softmax_inverse_first_function {
     typedef ap_ufixed<13, 3> in;
     typedef ap_ufixed<11, 1> out;
     static out apply(const in& v0) {
 #pragma HLS INLINE
         ap_ufixed<12, 3> v1 = lutra::cast<9, ap_ufixed<13, 3>, ap_ufixed<12, 3, AP_RND, AP_SAT> >::apply(v0);
-        ap_ufixed<11, 1> v2 = lutra::lut<10, ap_ufixed<12, 3>, ap_ufixed<11, 1>, softmax_inverse_table>::apply(v1);
+        ap_ufixed<11, 1> v2 = lutra::lut<10, ap_ufixed<12, 3>, ap_ufixed<11, 1>, softmax_inverse_first_table>::apply(v1);
         return v2;
     }
 };
@@ -174,7 +179,7 @@ struct softmax_exp_duplicate_config {
     static const int beats = 5;
 };
 
-struct softmax_inverse_stage_config {
+struct softmax_inverse_first_stage_config {
     static const int id = 8;
     static const int positions = 1;
     static const int window = 5;
@@ -182,7 +187,7 @@ struct softmax_inverse_stage_config {
     static const int pe = 1;
     typedef ap_ufixed<11, 1> in;
     typedef ap_ufixed<13, 3> acc;
-    typedef softmax_inverse_function post;
+    typedef softmax_inverse_first_function post;
     typedef lutra::sum reduce;
 };
 

@@ -28,8 +28,8 @@ void nn_top(hls::stream<ap_uint<16> >& x, hls::stream<ap_uint<8> >& y) {
 #pragma HLS STREAM variable=softmax_exp_branch depth=5
     hls::stream<ap_uint<11> > softmax_exp_branch_2;
 #pragma HLS STREAM variable=softmax_exp_branch_2 depth=5
-    hls::stream<ap_uint<11> > softmax_inverse;
-#pragma HLS STREAM variable=softmax_inverse depth=2
+    hls::stream<ap_uint<11> > softmax_inverse_first;
+#pragma HLS STREAM variable=softmax_inverse_first depth=2
 
     lutra::sliding_window<conv_window_config>(x, conv_windows);
     lutra::dense<conv_layer_config>(conv_windows, relu, conv_layer_weights, conv_layer_bias);
@@ -41,6 +41,6 @@ void nn_top(hls::stream<ap_uint<16> >& x, hls::stream<ap_uint<8> >& y) {
     lutra::narrow<dense_narrow_adaptor_config>(dense, dense_narrow);
     lutra::below_max<softmax_exp_stage_config>(dense_narrow, softmax_exp);
     lutra::duplicate<softmax_exp_duplicate_config>(softmax_exp, softmax_exp_branch, softmax_exp_branch_2);
-    lutra::pool<softmax_inverse_stage_config>(softmax_exp_branch, softmax_inverse);
-    lutra::map_row<y_stage_config>(softmax_exp_branch_2, softmax_inverse, y);
+    lutra::pool<softmax_inverse_first_stage_config>(softmax_exp_branch, softmax_inverse_first);
+    lutra::map_row<y_stage_config>(softmax_exp_branch_2, softmax_inverse_first, y);
 }

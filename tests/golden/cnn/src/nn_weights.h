@@ -180,7 +180,7 @@ struct softmax_exp_table {
     }
 };
 
-struct softmax_inverse_table {
+struct softmax_inverse_first_table {
     static long long at(unsigned index) {
 #pragma HLS INLINE
         static const unsigned short entries[4096] = {

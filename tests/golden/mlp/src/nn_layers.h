@@ -4,10 +4,15 @@
 
 #include "nn_weights.h"
 
+#include "lutra/concat.h"
 #include "lutra/dense.h"
 #include "lutra/elementwise.h"
+#include "lutra/grouped.h"
 #include "lutra/map.h"
+#include "lutra/matmul.h"
 #include "lutra/pool.h"
+#include "lutra/rearrange.h"
+#include "lutra/recurrent.h"
 #include "lutra/softmax.h"
 #include "lutra/stream.h"
 #include "lutra/window.h"

@@ -1,0 +1,169 @@
+"""Processes that multiply by matrices: dense layers, convolutions behind windows, products."""
+
+from __future__ import annotations
+
+import math
+
+from ..frontend.ops import Conv, Dense, MatMul, Window
+from .clusters import Part
+from .folding import Fold, FoldingError, divide
+from .plan import (
+    DenseProcess,
+    GroupedProcess,
+    MatMulProcess,
+    WindowProcess,
+    as_image,
+    is_trivial,
+)
+from .site import Site
+
+
+def dense_fold(site: Site, part: Part) -> Fold:
+    """The fold of a dense layer or convolution.
+
+    In a recurrent layer it is the loop's; the product with the inputs, which runs ahead of the
+    loop, takes as much of ``simd`` as divides the inputs.
+    """
+    fold = site.fold(part)
+    if site.layer(part) in site.recurrent:
+        inputs = site.graph.shapes[part.node.inputs[1]][-2]
+        return Fold(fold.pe, math.gcd(fold.simd, inputs))
+    return fold
+
+
+def linear(site: Site, part: Part, op: Dense | Conv) -> str:
+    """A dense layer, or a convolution and its window."""
+    if isinstance(op, Conv) and op.groups > 1:
+        return _grouped(site, part, op)
+    node, layer, fold = part.node, site.layer(part), dense_fold(site, part)
+    x = node.inputs[0]
+    weight = site.graph.shapes[node.inputs[1]]
+    divide(layer, "simd", fold.simd, weight[-2])
+    divide(layer, "pe", fold.pe, weight[-1])
+    reads = site.wiring.read(x, fold.simd, layer)
+    if isinstance(op, Conv):
+        reads = windows(site, op.window, x, reads, fold.simd, layer, 0)
+    stream = site.wiring.stream(part.result, part.result, fold.pe)
+    site.wiring.processes.append(
+        DenseProcess(
+            **site.common(part, "layer", stream),
+            reads=(reads,),
+            node=node,
+            positions=math.prod(site.graph.shapes[node.output]) // weight[-1],
+            inputs=math.prod(weight[:-1]),
+            outputs=weight[-1],
+            fold=fold,
+            post=site.post(part, node.output),
+        )
+    )
+    return stream
+
+
+def grouped_fold(site: Site, part: Part, op: Conv) -> tuple[int, Fold]:
+    """Groups at a time, and the fold of one of them.
+
+    ``pe`` divides a group's outputs, or is a multiple of them: then so many groups are computed
+    side by side, each with all its inputs.
+
+    Raises:
+        FoldingError: it is neither.
+    """
+    fold, layer = site.fold(part), site.layer(part)
+    inputs, outputs = site.graph.shapes[part.node.inputs[1]][-2:]
+    outputs //= op.groups
+    divide(layer, "simd", fold.simd, inputs)
+    if outputs % fold.pe == 0:
+        return 1, fold
+    across = fold.pe // outputs
+    if fold.simd == inputs and fold.pe == across * outputs and op.groups % across == 0:
+        return across, Fold(outputs, inputs)
+    fitting = [n for n in range(1, outputs + 1) if outputs % n == 0]
+    wider = [n * outputs for n in range(2, op.groups + 1) if op.groups % n == 0]
+    raise FoldingError(
+        "pe does not fit the groups",
+        found=f"pe {fold.pe}, simd {fold.simd} for {op.groups} groups of {inputs} to {outputs}",
+        expected=f"pe one of {fitting}, or one of {wider} with simd {inputs}",
+    )
+
+
+def _grouped(site: Site, part: Part, op: Conv) -> str:
+    node, layer = part.node, site.layer(part)
+    across, fold = grouped_fold(site, part, op)
+    x = node.inputs[0]
+    *kernel, inputs, outputs = site.graph.shapes[node.inputs[1]]
+    lanes = across * fold.simd
+    reads = site.wiring.read(x, lanes, layer)
+    reads = windows(site, op.window, x, reads, lanes, layer, 0)
+    stream = site.wiring.stream(part.result, part.result, across * fold.pe)
+    site.wiring.processes.append(
+        GroupedProcess(
+            **site.common(part, "layer", stream),
+            reads=(reads,),
+            node=node,
+            positions=math.prod(site.graph.shapes[node.output]) // outputs,
+            taps=math.prod(kernel),
+            groups=op.groups,
+            inputs=inputs,
+            outputs=outputs // op.groups,
+            across=across,
+            fold=fold,
+            post=site.post(part, node.output),
+        )
+    )
+    return stream
+
+
+def windows(
+    site: Site, window: Window, x: str, reads: str, lanes: int, layer: str, fill: int
+) -> str:
+    """The windows of ``x``; its own stream where they are the image as it arrives."""
+    shape = site.graph.shapes[x]
+    if is_trivial(window, shape):
+        return reads
+    image, window = as_image(shape, window)
+    positions = math.prod(window.infer(image))
+    beats = positions * window.size * image[2] // lanes
+    stream = site.wiring.stream(f"{layer}_windows", site.wiring.source(x), lanes, beats)
+    site.wiring.processes.append(
+        WindowProcess(
+            site.wiring.names.fresh(f"{layer}_window"),
+            layer,
+            (reads,),
+            (stream,),
+            window,
+            image,
+            lanes,
+            fill,
+        )
+    )
+    return stream
+
+
+def matmul(site: Site, part: Part, op: MatMul) -> str:
+    """Products of two streams of matrices."""
+    node, layer, fold = part.node, site.layer(part), site.fold(part)
+    a, b = node.inputs
+    *batches, rows, inner = site.graph.shapes[a]
+    columns = site.graph.shapes[node.output][-1]
+    divide(layer, "simd", fold.simd, inner)
+    divide(layer, "pe", fold.pe, columns)
+    reads = (
+        site.wiring.read(a, fold.simd, layer),
+        site.wiring.read(b, fold.simd if op.transposed else fold.pe, layer),
+    )
+    stream = site.wiring.stream(part.result, part.result, fold.pe)
+    site.wiring.processes.append(
+        MatMulProcess(
+            **site.common(part, "layer", stream),
+            reads=reads,
+            node=node,
+            batches=math.prod(batches),
+            rows=rows,
+            inner=inner,
+            columns=columns,
+            transposed=op.transposed,
+            fold=fold,
+            post=site.post(part, node.output),
+        )
+    )
+    return stream
