@@ -13,14 +13,13 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .errors import ModelError, OutputError
-from .history import EpochResult
 from .ops import Array
 from .storage import check_file, write_file
 
@@ -53,7 +52,7 @@ class Checkpoint:
     Attributes:
         configuration: what fixes the run (model, data, loss, optimiser, batch size, seed), in
             plain values; a checkpoint fits only the run of which it is the same.
-        history: the epochs so far.
+        history: the results of the epochs so far, by name.
         weights: every variable by name.
         best: the weights of the best epoch so far, by name.
         optimiser: the optimiser's state.
@@ -61,7 +60,7 @@ class Checkpoint:
     """
 
     configuration: Mapping[str, object]
-    history: tuple[EpochResult, ...]
+    history: tuple[Mapping[str, Any], ...]
     weights: Mapping[str, Array]
     best: Mapping[str, Array]
     optimiser: Mapping[str, Array]
@@ -76,7 +75,7 @@ class Checkpoint:
         header = {
             "kind": KIND,
             "configuration": self.configuration,
-            "history": [asdict(result) for result in self.history],
+            "history": self.history,
             "generator": self.generator,
         }
         arrays: dict[str, Any] = {"header": np.asarray(json.dumps(header))}
@@ -105,7 +104,7 @@ class Checkpoint:
                         parts[part][name] = archive[key]
                 return Checkpoint(
                     header["configuration"],
-                    tuple(EpochResult(**result) for result in header["history"]),
+                    tuple(map(dict, header["history"])),
                     generator=header["generator"],
                     **parts,
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -50,8 +51,47 @@ class History:
         Raises:
             OutputError: the file cannot be written.
         """
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(field.name for field in fields(EpochResult))
-        table.writerows(map(astuple, self.epochs))
-        write_file(path, text.getvalue())
+        _write_table(path, EpochResult, self.epochs)
+
+
+@dataclass(frozen=True)
+class AdversarialResult:
+    """One epoch of two networks that learn against each other.
+
+    Attributes:
+        epoch: its number, from 1.
+        generator_loss: mean over the epoch's samples of what the generator makes small.
+        discriminator_loss: the same for the discriminator.
+    """
+
+    epoch: int
+    generator_loss: float
+    discriminator_loss: float
+
+
+@dataclass(frozen=True)
+class AdversarialHistory:
+    """All epochs of an adversarial run, in order, those before an interruption among them."""
+
+    epochs: tuple[AdversarialResult, ...] = ()
+
+    def save_csv(self, path: str | Path) -> None:
+        """Write a table with a row an epoch.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        _write_table(path, AdversarialResult, self.epochs)
+
+
+AnyResult = EpochResult | AdversarialResult
+"""What an epoch of any kind of training ends in."""
+
+
+def _write_table(path: str | Path, kind: type[AnyResult], epochs: Sequence[AnyResult]) -> None:
+    """Write a row an epoch under the names of the attributes."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(field.name for field in fields(kind))
+    table.writerows(map(astuple, epochs))
+    write_file(path, text.getvalue())

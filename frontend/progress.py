@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, assert_never
 
 from rich.console import Console
 from rich.progress import (
@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from .history import EpochResult
+from .history import AdversarialResult, AnyResult, EpochResult
 
 Track = Callable[[Sequence[int]], Iterable[int]]
 """Goes through the blocks of long work one by one, and may show how far it is."""
@@ -45,7 +45,7 @@ class Reporter(Protocol):
     def batch(self, samples: int) -> None:
         """So many more samples of this epoch are done."""
 
-    def epoch(self, result: EpochResult) -> None:
+    def epoch(self, result: AnyResult) -> None:
         """An epoch is done."""
 
 
@@ -64,7 +64,7 @@ class Quiet:
     def batch(self, samples: int) -> None:
         pass
 
-    def epoch(self, result: EpochResult) -> None:
+    def epoch(self, result: AnyResult) -> None:
         pass
 
 
@@ -79,7 +79,7 @@ class Lines(Quiet):
     def note(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def epoch(self, result: EpochResult) -> None:
+    def epoch(self, result: AnyResult) -> None:
         seconds = time.perf_counter() - self.start
         self.start = time.perf_counter()
         self.note(f"epoch {result.epoch}/{self.epochs}  {describe(result)}  {seconds:.2f} s")
@@ -115,7 +115,7 @@ class Bar:
         if self.task is not None:
             self.progress.advance(self.task, samples)
 
-    def epoch(self, result: EpochResult) -> None:
+    def epoch(self, result: AnyResult) -> None:
         if self.task is not None:
             self.progress.update(
                 self.task,
@@ -125,20 +125,38 @@ class Bar:
             )
 
 
-def describe(result: EpochResult) -> str:
+def describe(result: AnyResult) -> str:
     """An epoch's results on one line."""
-    text = f"loss {result.loss:.4f}, validation loss {result.validation_loss:.4f}"
-    if result.validation_accuracy is not None:
-        text += f", accuracy {result.validation_accuracy:.2%}"
-    return text
+    match result:
+        case EpochResult():
+            text = f"loss {result.loss:.4f}, validation loss {result.validation_loss:.4f}"
+            if result.validation_accuracy is not None:
+                text += f", accuracy {result.validation_accuracy:.2%}"
+            return text
+        case AdversarialResult():
+            return (
+                f"generator loss {result.generator_loss:.4f}, "
+                f"discriminator loss {result.discriminator_loss:.4f}"
+            )
+        case _:
+            assert_never(result)
 
 
-def brief(result: EpochResult) -> str:
+def brief(result: AnyResult) -> str:
     """The same in few enough characters to stand beside a bar, in 80 columns."""
-    text = f"loss {result.loss:.4f}, validation {result.validation_loss:.4f}"
-    if result.validation_accuracy is not None:
-        text += f", {result.validation_accuracy:.2%}"
-    return text
+    match result:
+        case EpochResult():
+            text = f"loss {result.loss:.4f}, validation {result.validation_loss:.4f}"
+            if result.validation_accuracy is not None:
+                text += f", {result.validation_accuracy:.2%}"
+            return text
+        case AdversarialResult():
+            return (
+                f"generator {result.generator_loss:.3f}, "
+                f"discriminator {result.discriminator_loss:.3f}"
+            )
+        case _:
+            assert_never(result)
 
 
 def reporter(console: Console | None, epochs: int, samples: int) -> Reporter:

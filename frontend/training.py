@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from rich.console import Console
@@ -13,7 +15,7 @@ from rich.console import Console
 from .checkpoint import Checkpoint, prepare
 from .data import Dataset
 from .errors import LutraError, ModelError
-from .history import EpochResult, History
+from .history import AnyResult, EpochResult, History
 from .losses import Loss, correct
 from .model import Model
 from .ops import Array
@@ -61,16 +63,60 @@ def fit(
         ModelError: the loss became NaN or infinite, or the checkpoint is damaged or another run's.
         OutputError: the checkpoint cannot be written.
     """
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("patience", patience)):
-        if value is not None and value < 1:
-            raise LutraError(f"{name} must be at least 1", found=value)
+    run = _Run(model, loss, optimiser, train, validation, batch_size, seed, patience)
+    complete(run, epochs, checkpoint, resume, console)
+    if patience is not None:
+        model.assign(run.best)
+    return run.history
+
+
+class Run(Protocol):
+    """A training run between two epochs: what :func:`complete` takes to the end.
+
+    Attributes:
+        results: of the epochs so far.
+        samples: samples of an epoch, as :class:`lutra.frontend.progress.Reporter` counts them.
+        stopped: why there is to be no further epoch, if so.
+        configuration: what must be the same for a checkpoint to fit; the number of epochs may grow.
+    """
+
+    @property
+    def results(self) -> Sequence[AnyResult]: ...
+
+    @property
+    def samples(self) -> int: ...
+
+    @property
+    def stopped(self) -> str | None: ...
+
+    @property
+    def configuration(self) -> dict[str, object]: ...
+
+    def epoch(self, report: Reporter) -> None:
+        """Train for one epoch more."""
+
+    def checkpoint(self) -> Checkpoint:
+        """All that the next epoch depends on."""
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Take up what :meth:`checkpoint` gave."""
+
+
+def complete(
+    run: Run,
+    epochs: int,
+    checkpoint: str | Path | None,
+    resume: bool,
+    console: Console | None,
+) -> None:
+    """Train until there are so many epochs; arguments and errors as for :func:`fit`."""
+    at_least_one("epochs", epochs)
     if resume and checkpoint is None:
         raise LutraError("to resume, name the checkpoint", expected="a file")
-    run = _Run(model, loss, optimiser, train, validation, batch_size, seed, patience)
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None:
         prepare_or_resume(run, path, resume)
-    with reporter(console, epochs, len(train)) as report:
+    with reporter(console, epochs, run.samples) as report:
         if run.results:
             report.note(f"resuming after epoch {len(run.results)}")
             report.epoch(run.results[-1])
@@ -80,13 +126,16 @@ def fit(
             if path is not None:
                 run.checkpoint().save(path)
         if run.stopped:
-            report.note(f"stopped early: no better epoch for {patience}")
-    if patience is not None:
-        model.assign(run.best)
-    return run.history
+            report.note(f"stopped early: {run.stopped}")
 
 
-def prepare_or_resume(run: _Run, path: Path, resume: bool) -> None:
+def at_least_one(name: str, value: int | None) -> None:
+    """Raise a :class:`LutraError` if a number is given and below 1."""
+    if value is not None and value < 1:
+        raise LutraError(f"{name} must be at least 1", found=value)
+
+
+def prepare_or_resume(run: Run, path: Path, resume: bool) -> None:
     """Take up the run at ``path``, or make sure that a new one can be kept there."""
     if not (resume and path.exists()):
         prepare(path)
@@ -99,8 +148,24 @@ def prepare_or_resume(run: _Run, path: Path, resume: bool) -> None:
         raise error.in_file(str(path)) from None
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            "the checkpoint's random state is damaged", file=str(path), found=error
+            "the checkpoint's history or random state is damaged", file=str(path), found=error
         ) from None
+
+
+def require_finite(epoch: int, **losses: float) -> None:
+    """Raise a :class:`ModelError` if a loss of the epoch is NaN or infinite."""
+    if not np.isfinite(list(losses.values())).all():
+        raise ModelError(
+            f"training diverged: the loss of epoch {epoch} is not finite",
+            found=", ".join(f"{name} {loss}" for name, loss in losses.items()),
+            remedy="Train with a smaller learning rate",
+        )
+
+
+def random_state(generator: np.random.Generator) -> dict[str, Any]:
+    """The state of a random generator in plain values."""
+    state: dict[str, Any] = json.loads(json.dumps(generator.bit_generator.state))
+    return state
 
 
 @dataclass
@@ -120,20 +185,26 @@ class _Run:
     generator: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
+        at_least_one("batch_size", self.batch_size)
+        at_least_one("patience", self.patience)
         self.generator = np.random.default_rng(self.seed)
 
     @property
     def history(self) -> History:
-        return History(self.results, self.stopped)
+        return History(self.results, self.stopped is not None)
 
     @property
-    def stopped(self) -> bool:
-        """Whether patience has run out."""
-        return self.patience is not None and History(self.results).since_best() >= self.patience
+    def samples(self) -> int:
+        return len(self.train)
+
+    @property
+    def stopped(self) -> str | None:
+        if self.patience is None or History(self.results).since_best() < self.patience:
+            return None
+        return f"no better epoch for {self.patience}"
 
     @cached_property
     def configuration(self) -> dict[str, object]:
-        """What must be the same for a checkpoint to fit; the number of epochs may grow."""
         return {
             **self.model.describe(),
             **self.optimiser.describe(),
@@ -148,11 +219,11 @@ class _Run:
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(
             self.configuration,
-            self.results,
+            tuple(map(asdict, self.results)),
             self.model.weights,
             self.best,
             self.optimiser.state(),
-            json.loads(json.dumps(self.generator.bit_generator.state)),
+            random_state(self.generator),
         )
 
     def restore(self, saved: Checkpoint) -> None:
@@ -160,7 +231,7 @@ class _Run:
         self.model.assign(saved.weights)
         self.optimiser.restore(saved.optimiser)
         self.generator.bit_generator.state = saved.generator
-        self.results = saved.history
+        self.results = tuple(EpochResult(**result) for result in saved.history)
         self.best = dict(saved.best)
 
     def epoch(self, report: Reporter) -> None:
@@ -176,12 +247,7 @@ class _Run:
         mean = total / len(self.train)
         number = len(self.results) + 1
         judged = evaluate(self.model, self.loss, self.validation)
-        if not np.isfinite([mean, judged[0]]).all():
-            raise ModelError(
-                f"training diverged: the loss of epoch {number} is not finite",
-                found=f"training {mean}, validation {judged[0]}",
-                remedy="Train with a smaller learning rate",
-            )
+        require_finite(number, training=mean, validation=judged[0])
         result = EpochResult(number, mean, *judged)
         self.results = (*self.results, result)
         if History(self.results).best is result:
