@@ -114,8 +114,8 @@ class Model:
         }
         self.stages: tuple[Stage, ...] = tuple(self._stages.values())
         last = {i: stage for stage in self.stages for i in stage.inputs}
-        self._finished = [tuple(i for i in last if last[i] is stage) for stage in self.stages]
-        """For each stage, the values that no later one reads."""
+        self._plan = [(stage, tuple(i for i in last if last[i] is stage)) for stage in self.stages]
+        """The stages, each with the values that no later one reads."""
 
     @property
     def output_shape(self) -> Shape:
@@ -196,18 +196,21 @@ class Model:
                 expected=f"(batch, {', '.join(map(str, self.input_shape))})",
             )
         values = {0: value}
-        for i, stage in enumerate(self.stages):
-            inputs = [values[number] for number in stage.inputs]
+        for i, (stage, finished) in enumerate(self._plan, 1):
+            reads = stage.inputs
             if training and stage.layer.differs:
+                inputs = [values[number] for number in reads]
                 chance = generator or self.generator
                 value = stage.layer.train(stage.op, inputs, stage.weights, chance)
             elif isinstance(stage.op, ops.Dropout):
-                (value,) = inputs
+                value = values[reads[0]]
+            elif len(reads) == 1:  # most layers, and a list would cost a tenth of a small one
+                value = apply(stage.op, values[reads[0]], *stage.weights)
             else:
-                value = apply(stage.op, *inputs, *stage.weights)
-            for number in self._finished[i]:
+                value = apply(stage.op, *[values[number] for number in reads], *stage.weights)
+            for number in finished:
                 del values[number]
-            values[i + 1] = value
+            values[i] = value
         return value
 
     def predict(self, x: Array, batch_size: int = 256) -> Array:
