@@ -24,6 +24,10 @@ Task = Callable[[Values, Array], None]
 """Adds to the values of a step; takes what the step reads of the layer's input as well."""
 
 
+WAITING = 16
+"""One in so many of the values that wait for their step is counted as worked on."""
+
+
 class Loop:
     """One loop of a graph, ready to run.
 
@@ -62,9 +66,10 @@ class Loop:
 
     @property
     def size(self) -> int:
-        """Bytes of a sample that the steps read, and that one of them works on."""
+        """Bytes of a sample that one step works on, and some of what waits for the others."""
         steps, read = self.graph.shapes[(self.ahead or self.node).inputs[0]]
-        return (steps * (read + self.units) + len(self.loop.body) * self.units) * self.kind.itemsize
+        values = len(self.loop.body) * self.units + steps * (read + self.units) // WAITING
+        return values * self.kind.itemsize
 
     def _kind(self, gates: Sequence[Gate]) -> FloatType:
         """The type in which the readers of the gates work."""

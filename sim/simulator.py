@@ -15,7 +15,7 @@ import numpy as np
 
 from ..frontend.errors import ModelError
 from ..frontend.graph import Node
-from ..frontend.ops import Array, Conv
+from ..frontend.ops import Array
 from ..quantize.cast import cast_float
 from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.recurrence import Recurrence
@@ -23,7 +23,7 @@ from .exactness import FloatType, float_type, function_of
 from .loop import Loop, products_ahead
 from .shortcuts import shorten
 
-CACHE = 1 << 22
+CACHE = 1 << 21
 """Bytes that the largest node may take in one block of a batch: enough values for NumPy to work at
 full speed, few enough for a cache."""
 
@@ -172,9 +172,6 @@ class Simulator:
         """Bytes of a sample that a node reads and writes, in its float type."""
         shapes, constants = self._run.shapes, self._run.constants
         size = math.prod(shapes[node.output])
-        if isinstance(node.op, Conv):
-            weight = shapes[node.inputs[1]]
-            size += size // weight[-1] * math.prod(weight[:-1])
         size += sum(math.prod(shapes[name]) for name in node.inputs if name not in constants)
         return size * kind.itemsize
 
