@@ -11,7 +11,7 @@ from ..quantize.lut import Lut
 from .cpp_types import native_type
 from .names import Names
 from .pack import grouped_rows, pack_rows, weight_rows
-from .plan import DenseProcess, GroupedProcess, MapArrayProcess, Plan
+from .plan import Cell, DenseProcess, GroupedProcess, MapArrayProcess, Plan, RecurrenceProcess
 
 COLUMNS = 96
 
@@ -50,6 +50,9 @@ def packed_arrays(plan: Plan) -> list[PackedArray]:
                 taps = weight.reshape(process.taps, process.inputs, -1)
                 rows = grouped_rows(taps, process.groups, across, fold.pe, fold.simd)
                 arrays += _linear(plan, process, rows, across * fold.pe)
+            case RecurrenceProcess():
+                for cell, word in zip(process.cells, ("", "second_"), strict=False):
+                    arrays += _products(plan, process, cell, word)
             case MapArrayProcess(name=name, pe=pe, post=post):
                 constant = post.operands[1]
                 raw = plan.graph.constants[constant].reshape(-1, pe)
@@ -71,6 +74,21 @@ def _linear(
     return [
         _packed(f"{process.name}_weights", pack_rows(rows, width)),
         _packed(f"{process.name}_bias", pack_rows(raw.reshape(-1, lanes), acc)),
+    ]
+
+
+def _products(plan: Plan, process: RecurrenceProcess, cell: Cell, word: str) -> list[PackedArray]:
+    """Weights and biases of a cell's products, one after the other."""
+    constants, fold = plan.graph.constants, process.fold
+    weights = [weight_rows(constants[node.inputs[1]], fold.pe, fold.simd) for node in cell.dense]
+    zero = np.zeros(process.units, np.int64)
+    biases = [constants[node.inputs[2]] if node.inputs[2:] else zero for node in cell.dense]
+    rows = np.concatenate(biases).reshape(-1, fold.pe)
+    return [
+        _packed(
+            f"{process.name}_{word}weights", pack_rows(np.concatenate(weights), cell.weight.width)
+        ),
+        _packed(f"{process.name}_{word}bias", pack_rows(rows, cell.acc.width)),
     ]
 
 

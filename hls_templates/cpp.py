@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from ..frontend.ops import MaxPool
-from .cpp_types import value_type
+from .cpp_types import integer_type, value_type
 from .plan import (
     AnyProcess,
     BelowMaxProcess,
+    Cell,
     ConcatProcess,
     DenseProcess,
     DuplicateProcess,
@@ -24,6 +25,7 @@ from .plan import (
     Plan,
     PoolProcess,
     RearrangeProcess,
+    RecurrenceProcess,
     WidenProcess,
     WindowProcess,
 )
@@ -104,6 +106,8 @@ class Writer:
                 return self._rearrange(name, process)
             case ConcatProcess():
                 return self._concat(name, process)
+            case RecurrenceProcess():
+                return self._recurrence(name, process)
             case WidenProcess() | NarrowProcess():
                 narrow = min(self.plan.streams[s].bits for s in (*process.reads, *process.writes))
                 constants = {"bits": narrow, "factor": process.factor, "beats": process.beats}
@@ -206,6 +210,33 @@ class Writer:
         types = {"a": a, "b": b, "value": value, "post": self._post(process.post)}
         return Config(name, constants, types)
 
+    def group(self, process: RecurrenceProcess, cell: Cell) -> Config:
+        """What the kernel of recurrent layers needs to know of a cell's products."""
+        operand = self.plan.format(cell.dense[0].inputs[0])
+        constants = {"count": len(cell.dense), "pe": process.fold.pe, "simd": process.fold.simd}
+        types = {
+            "in": integer_type(operand),
+            "weight": integer_type(cell.weight),
+            "acc": integer_type(cell.acc),
+        }
+        return Config(f"{cell.name}_group", constants, types)
+
+    def _recurrence(self, name: str, process: RecurrenceProcess) -> Config:
+        loop = process.loop
+        constants = {
+            "steps": process.steps,
+            "units": process.units,
+            "parts": len(loop.parts),
+            "lanes": process.lanes,
+            "reverse": int(loop.reverse),
+            "last": int(loop.last),
+        }
+        types = {"in": self._type(loop.parts[0]), "state": f"{process.name}_state"}
+        words = ("",) if len(process.cells) == 1 else ("first_", "second_")
+        for word, cell in zip(words, process.cells, strict=True):
+            types |= {f"{word}group": f"{cell.name}_group", f"{word}cell": cell.name}
+        return Config(name, constants, types)
+
     def _pool(self, name: str, process: PoolProcess) -> Config:
         constants = {
             "id": self.plan.ids[process.node.output],
@@ -268,6 +299,11 @@ class Writer:
                 kernel = "rearrange"
             case ConcatProcess():
                 kernel = "concat"
+            case RecurrenceProcess(name=name, cells=cells):
+                kernel, extra = "recurrent", (f"{name}_weights", f"{name}_bias")
+                if len(cells) == 2:
+                    kernel = "recurrent_two"
+                    extra += (f"{name}_second_weights", f"{name}_second_bias")
             case WidenProcess():
                 kernel = "widen"
             case NarrowProcess():

@@ -14,6 +14,11 @@ def value_type(format_: Format) -> str:
     return f"{kind}<{format_.width}, {format_.integer}>"
 
 
+def integer_type(format_: Format) -> str:
+    """The type of the format's raw values."""
+    return value_type(Format(format_.signed, format_.width, format_.width))
+
+
 def cast_type(cast: Cast) -> str:
     """The type whose assignment is ``cast``."""
     plain = value_type(cast.format).rstrip(">")

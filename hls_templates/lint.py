@@ -153,26 +153,52 @@ def _identifiers(name: str, text: str) -> list[Finding]:
 
 def _directions(text: str) -> dict[str, list[str]]:
     """For each kernel of a header, 'read' or 'write' for each of its stream parameters."""
+    functions = {
+        match[1]: (_split(match[2], "<([", ">)]"), _body(text, match.end()))
+        for match in SIGNATURE.finditer(text)
+    }
     kernels = {}
-    for match in SIGNATURE.finditer(text):
-        body = _body(text, match.end())
-        directions = []
-        for parameter in PARAMETER.findall(match[2]):
-            reads = re.search(rf"\b{parameter}\.read\(", body) is not None
-            writes = re.search(rf"\b{parameter}\.write\(", body) is not None
-            directions.append("read" if reads and not writes else "write" if writes else "unused")
-            if reads and writes:
-                directions[-1] = "both"
-        if directions:
-            kernels[match[1]] = directions
+    for name, (parameters, _) in functions.items():
+        uses = [_uses(functions, name, i) for i, p in enumerate(parameters) if PARAMETER.search(p)]
+        if uses:
+            kernels[name] = [
+                "both" if len(use) == 2 else min(use, default="unused") for use in uses
+            ]
     return kernels
 
 
-def _body(text: str, start: int) -> str:
-    """The text from ``start``, just after a brace, to the brace that closes it."""
+def _uses(functions: Mapping[str, tuple[list[str], str]], name: str, place: int) -> set[str]:
+    """Whether a function reads or writes the stream that is its parameter at ``place``, itself or
+    in the functions of the header that it passes the stream on to."""
+    parameters, body = functions[name]
+    stream = PARAMETER.findall(parameters[place])[0]
+    uses = {word for word in ("read", "write") if re.search(rf"\b{stream}\.{word}\(", body)}
+    for match in re.finditer(r"\b(\w+)(?:<[^;()]*>)?\(", body):
+        if match[1] in functions and match[1] != name:
+            arguments = _split(_body(body, match.end(), "()"), "([", ")]")
+            for i, argument in enumerate(arguments):
+                if argument == stream:
+                    uses |= _uses(functions, match[1], i)
+    return uses
+
+
+def _split(text: str, opening: str, closing: str) -> list[str]:
+    """The parts between the commas that stand in no brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in opening) - (letter in closing)
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
+def _body(text: str, start: int, brackets: str = "{}") -> str:
+    """The text from ``start``, just after a bracket, to the one that closes it."""
     depth = 1
     for position in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        depth += (text[position] == brackets[0]) - (text[position] == brackets[1])
         if depth == 0:
             return text[start:position]
     return text[start:]

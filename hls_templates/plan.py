@@ -199,6 +199,42 @@ class ConcatProcess(Process):
 
 
 @dataclass(frozen=True)
+class Cell:
+    """What one unit of a recurrent layer computes in a step, or a half of it.
+
+    Attributes:
+        name: identifier, unique in the design.
+        dense: the products whose sums it takes, all of one operand.
+        nodes: the elementwise nodes, in topological order.
+        result: the value that leaves: the layer's, or the operand of the next products.
+        weight, acc: formats that hold the raw weights, and the raw sums, of all products.
+    """
+
+    name: str
+    dense: tuple[Node[FixedOp], ...]
+    nodes: tuple[Node[FixedOp], ...]
+    result: str
+    weight: Format
+    acc: Format
+
+
+@dataclass(frozen=True)
+class RecurrenceProcess(Process):
+    """A recurrent layer: a loop over time with one cell or two.
+
+    ``kept`` are the values that a unit keeps: states, and what the first cell leaves to the second.
+    """
+
+    loop: Recurrence
+    steps: int
+    units: int
+    lanes: int
+    fold: Fold
+    cells: tuple[Cell, ...]
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class WidenProcess(Process):
     """Several narrow beats to one wide beat."""
 
@@ -233,6 +269,7 @@ AnyProcess = (
     | BelowMaxProcess
     | RearrangeProcess
     | ConcatProcess
+    | RecurrenceProcess
     | WidenProcess
     | NarrowProcess
     | DuplicateProcess

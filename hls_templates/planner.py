@@ -16,6 +16,7 @@ from .plan import (
     GroupedProcess,
     MapArrayProcess,
     Plan,
+    RecurrenceProcess,
     find_sources,
 )
 from .site import Site
@@ -116,6 +117,11 @@ def _words(design: Plan, process: AnyProcess) -> list[int]:
             return [
                 lanes * fold.simd * formats[node.inputs[1]].width,
                 lanes * formats[node.output].width,
+            ]
+        case RecurrenceProcess(fold=fold, cells=cells):
+            return [
+                *(fold.pe * fold.simd * cell.weight.width for cell in cells),
+                *(fold.pe * cell.acc.width for cell in cells),
             ]
         case MapArrayProcess(pe=pe, post=post):
             return [pe * formats[post.operands[1]].width]

@@ -16,13 +16,14 @@ import numpy as np
 from ..frontend.errors import LutraError
 from ..frontend.ops import Array
 from ..quantize.fixed import FixedGraph
+from .cells import cell_text, state_text
 from .constants import packed_arrays, tables
 from .cpp import Writer
 from .folding import Folding
 from .functions import function_text
 from .lint import check_project
 from .names import Names, identifier
-from .plan import Plan
+from .plan import Plan, RecurrenceProcess
 from .planner import plan
 
 DEFAULT_PART = "xczu7ev-ffvc1156-2-e"
@@ -123,7 +124,9 @@ def version() -> str:
 def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
     """Finished values for the templates, which decide nothing."""
     graph = design.graph
-    named = (*design.processes, *design.functions)
+    loops = [process for process in design.processes if isinstance(process, RecurrenceProcess)]
+    cells = [(loop, cell) for loop in loops for cell in loop.cells]
+    named = (*design.processes, *design.functions, *(cell for _, cell in cells))
     found = tables(design, Names(item.name for item in named))
     types = {constant: table.name for constant, table in found.items()}
     writer = Writer(design)
@@ -145,8 +148,15 @@ def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
         "out_signed": "true" if result.format.signed else "false",
         "entry": graph.entry[design.input_port.name],
         "streams": [s for s in design.streams.values() if s.name not in ports],
-        "functions": [function_text(design, types, f) for f in design.functions],
-        "configs": [writer.config(process) for process in design.processes],
+        "states": [state_text(design, loop) for loop in loops],
+        "functions": [
+            *(function_text(design, types, function) for function in design.functions),
+            *(cell_text(design, types, *pair) for pair in cells),
+        ],
+        "configs": [
+            *(writer.group(*pair) for pair in cells),
+            *(writer.config(process) for process in design.processes),
+        ],
         "calls": calls,
         "arrays": packed_arrays(design),
         "tables": list(found.values()),

@@ -7,6 +7,7 @@ import math
 from ..frontend.errors import UnsupportedOpError
 from ..frontend.ops import Concat, Conv, Dense, MatMul, MaxPool, ReduceSum, SumPool, Window
 from ..quantize.exact_ops import BelowMax, Rearrange
+from ..quantize.recurrence import Recurrence
 from .clusters import Part, is_elementwise, is_map
 from .folding import divide
 from .linear import dense_fold, grouped_fold, linear, matmul, windows
@@ -18,6 +19,7 @@ from .plan import (
     MapRowProcess,
     PoolProcess,
 )
+from .recurrent import recurrence, recurrence_lanes
 from .site import Site
 
 
@@ -43,6 +45,8 @@ def add_part(site: Site, part: Part) -> None:
             stream = rearrange(site, part, op)
         case Concat() as op:
             stream = concat(site, part, op)
+        case Recurrence() as op:
+            stream = recurrence(site, part, op)
         case _ if is_elementwise(site.graph, part.node):
             stream = _map(site, part)
         case _ if is_map(part.node):
@@ -70,6 +74,8 @@ def lanes_in(site: Site, part: Part) -> int:
             return rearrange_lanes(site, part, op)
         case Concat():
             return concat_lanes(site, part)
+        case Recurrence():
+            return recurrence_lanes(site, part)
         case _:
             return site.fold(part).pe if site.graph.shapes[part.node.inputs[0]][-1] > 1 else 1
 

@@ -6,6 +6,9 @@ node, so that neither lowering nor the simulator's shortcuts have a part in this
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,7 +41,7 @@ from lutra.quantize.recurrence import Recurrence
 from lutra.sim.csim import compiled
 from lutra.sim.toolchain import find_headers
 
-from .fixed_graphs import Maker, sigmoid
+from .fixed_graphs import Maker, Recurrent, sigmoid
 
 FRAMES = 4
 WARNINGS = ["-O0", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
@@ -293,6 +296,44 @@ def dilated_pools() -> Made:
     a = make.add(MaxPool(Window((2, 2), (1, 1), ((1, 1), (0, 0)), (2, 3))), "x")
     b = make.add(SumPool(Window((3, 2), (2, 1), ((0, 0), (0, 0)), (2, 1))), a)
     return make.graph(b), {a: Fold(2), b: Fold(2)}
+
+
+# Recurrent layers
+
+
+def loop(kind: str, fold: Fold, layer: Recurrent) -> Made:
+    """A recurrent layer: the product ahead belongs to it too."""
+    graph = layer.graph(kind)
+    (node,) = (node for node in graph.nodes if isinstance(node.op, Recurrence))
+    layers = {name: name if name == node.name else "ahead" for name in graph.layers}
+    layers |= {graph.nodes[0].name: node.name}
+    return dataclasses.replace(graph, layers=layers), {node.name: fold}
+
+
+KINDS = ("rnn", "relu", "lstm", "gru", "gru_before")
+FOLDS = (Fold(1, 1), Fold(4, 2), Fold(2, 4), Fold(4, 4))
+for i, kind in enumerate(KINDS):
+    for j, (reverse, last) in enumerate(itertools.product((False, True), repeat=2)):
+        layer = Recurrent(6, index=4 + j, inputs=4, reverse=reverse, last=last, classes=3 * j % 2)
+        NETWORKS[f"{kind}_{j}"] = functools.partial(loop, kind, FOLDS[(i + j) % 4], layer)
+
+
+@network
+def both_directions() -> Made:
+    """Two loops and a join; the input is read by both."""
+    make = Maker((3, 4), SMALL)
+    ends = []
+    for reverse in (False, True):
+        at = f"b{int(reverse)}"
+
+        def body(at: str = at) -> str:
+            total = make.add(Dense(), f"{at}_before", make.constant(integers(2, 2), 4))
+            pre = make.combine(f"{at}_part0", make.cast(total, SMALL), negative=True)
+            return make.cast(make.combine(pre, f"{at}_part1"), SMALL, f"{at}_hidden")
+
+        states = [(f"{at}_before", f"{at}_hidden", SMALL)]
+        ends.append(make.loop("x", [f"{at}_part0", f"{at}_part1"], states, body, reverse=reverse))
+    return make.graph(make.add(Concat(1), *ends)), {ends[1]: Fold(2, 2)}
 
 
 @pytest.fixture(scope="module")
