@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,16 @@ import pytest
 
 from lutra.frontend.errors import LutraError, ToolchainError
 from lutra.frontend.graph import Graph
-from lutra.frontend.ops import Array, Conv, Dense, GlobalAveragePool, Transpose
+from lutra.frontend.ops import (
+    Array,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Gru,
+    Lstm,
+    MatMul,
+    SimpleRnn,
+)
 from lutra.frontend.storage import write_folder
 from lutra.hls_templates.folding import Fold, Folding
 from lutra.hls_templates.project import Options, project_files
@@ -28,7 +38,8 @@ from lutra.sim.toolchain import Headers, compile_cpp, find_headers
 from .cases import CASES, Case
 from .conftest import samples
 
-STREAMED = [case for case in CASES if not isinstance(case.op, Transpose)]
+CHUNKS = 6
+"""Binaries for each width, so that workers can share them."""
 
 
 def write_project(
@@ -47,18 +58,27 @@ def lowered(graph: Graph, bits: int, x: Array) -> FixedGraph:
 
 def full_fold(case: Case) -> Folding:
     """Everything at once: as many lanes as there are."""
-    if isinstance(case.op, Dense | Conv):
-        return Folding({"op": Fold(case.weights[0][-1], case.weights[0][-2])})
-    if isinstance(case.op, GlobalAveragePool):
-        return Folding({"op": Fold(case.shape[-1])})
-    return Folding({"op": Fold(case.shape[-1])})
+    shape = case.op.infer(case.shape, *case.more, *case.weights)
+    match case.op:
+        case Dense():
+            fold = Fold(case.weights[0][-1], case.weights[0][-2])
+        case Conv(groups=groups) | ConvTranspose(groups=groups):
+            fold = Fold(case.weights[0][-1] // groups, case.weights[0][-2])
+        case MatMul():
+            fold = Fold(shape[-1], case.shape[-1])
+        case SimpleRnn() | Lstm() | Gru():
+            fold = Fold(case.weights[1][0], math.gcd(case.weights[1][0], case.shape[-1]))
+        case _:
+            fold = Fold(case.shape[-1])
+    return Folding({"op": fold})
 
 
+@pytest.mark.parametrize("chunk", range(CHUNKS))
 @pytest.mark.parametrize("bits", [3, 8, 16])
-def test_every_case_equals_csim(bits: int, tmp_path: Path) -> None:
-    """The narrowest fold and the widest, in one binary."""
+def test_every_case_equals_csim(bits: int, chunk: int, tmp_path: Path) -> None:
+    """The narrowest fold and the widest, many in one binary."""
     made = []
-    for case in STREAMED:
+    for case in CASES[chunk::CHUNKS]:
         x = case.arrays(20, np.float32)[0]
         graph = lowered(case.graph(), bits, x)
         for name, folding in (("one", Folding()), ("all", full_fold(case))):
