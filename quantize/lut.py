@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import decimal
 import enum
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import assert_never
 
 import numpy as np
@@ -80,30 +81,37 @@ class Lut:
 
     def table(self, index: Format, output: Format) -> Array:
         """Raw outputs, int64, for every bit pattern of ``index``: rounded to nearest, ties up,
-        then saturated, from the function's true value."""
-        patterns = range(1 << index.width)
-        raws = [p - (1 << index.width) if p > index.high else p for p in patterns]
+        then saturated, from the function's true value.
+
+        The true values are kept for a while, since a function is often asked for in several
+        formats.
+        """
         with decimal.localcontext(prec=DIGITS):
-            exact = evaluator(self.function, self.parameters)
+            exact = _values(self.function, self.parameters, index)
             if self.slope:
-                exact = _slope(exact, Decimal(2) ** -index.fraction)
-            entries = [_entry(exact, raw, index, output) for raw in raws]
-        return np.array(entries, np.int64)
+                scale = Decimal(2) ** index.fraction
+                exact = tuple((b - a) * scale for a, b in itertools.pairwise(exact))
+            entries = [_entry(y, output) for y in exact[: 1 << index.width]]
+        return np.roll(np.array(entries, np.int64), index.low)
 
 
-def _entry(exact: Exact, raw: int, index: Format, output: Format) -> int:
-    x = Decimal(raw) * Decimal(2) ** -index.fraction
-    try:
-        y = exact(x) * Decimal(2) ** output.fraction
-    except decimal.DivisionByZero:
+@lru_cache(maxsize=16)
+def _values(
+    function: Function, parameters: tuple[float, ...], index: Format
+) -> tuple[Decimal, ...]:
+    """The function at every value of ``index`` in rising order, and at the next one after."""
+    exact = evaluator(function, parameters)
+    step = Decimal(2) ** -index.fraction
+    return tuple(exact(raw * step) for raw in range(index.low, index.high + 2))
+
+
+def _entry(exact: Decimal, output: Format) -> int:
+    """The raw value of ``output`` that is nearest."""
+    scaled = exact * Decimal(2) ** output.fraction
+    if scaled.is_infinite():
         return output.high
-    rounded = int((y + Decimal("0.5")).to_integral_value(decimal.ROUND_FLOOR))
+    rounded = int((scaled + Decimal("0.5")).to_integral_value(decimal.ROUND_FLOOR))
     return min(max(rounded, output.low), output.high)
-
-
-def _slope(exact: Exact, step: Decimal) -> Exact:
-    known = cache(exact)
-    return lambda x: (known(x + step) - known(x)) / step
 
 
 def evaluator(function: Function, parameters: tuple[float, ...] = ()) -> Exact:
@@ -143,7 +151,7 @@ def evaluator(function: Function, parameters: tuple[float, ...] = ()) -> Exact:
         case Function.LOG:
             return lambda x: x.ln() if x > 1 else Decimal(0)
         case Function.RECIPROCAL:
-            return lambda x: 1 / x
+            return lambda x: 1 / x if x else Decimal("Infinity")
         case Function.ROOT_MANTISSA:
             return lambda x: _root_mantissa(int(x), *map(int, parameters))
         case Function.ROOT_EXPONENT:
