@@ -81,18 +81,22 @@ class Lut:
 
     def table(self, index: Format, output: Format) -> Array:
         """Raw outputs, int64, for every bit pattern of ``index``: rounded to nearest, ties up,
-        then saturated, from the function's true value.
+        then saturated, from the function's true value."""
+        with decimal.localcontext(prec=DIGITS):
+            entries = [_entry(y, output) for y in self.exact(index)]
+        return np.roll(np.array(entries, np.int64), index.low)
 
-        The true values are kept for a while, since a function is often asked for in several
-        formats.
+    def exact(self, index: Format) -> tuple[Decimal, ...]:
+        """The true values of the entries, in rising order of the index.
+
+        They are kept for a while, since a function is often asked for in several formats.
         """
         with decimal.localcontext(prec=DIGITS):
-            exact = _values(self.function, self.parameters, index)
+            values = _values(self.function, self.parameters, index)
             if self.slope:
                 scale = Decimal(2) ** index.fraction
-                exact = tuple((b - a) * scale for a, b in itertools.pairwise(exact))
-            entries = [_entry(y, output) for y in exact[: 1 << index.width]]
-        return np.roll(np.array(entries, np.int64), index.low)
+                return tuple((b - a) * scale for a, b in itertools.pairwise(values))
+            return values[: 1 << index.width]
 
 
 @lru_cache(maxsize=16)

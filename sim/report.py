@@ -18,18 +18,16 @@ from ..quantize.cast import Cast
 from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.formats import Overflow, Rounding
 from ..quantize.lut import Lut
+from ..quantize.points import Internal, internals, points
 from .scores import Classification, ClassTally, Regression, score_tally
 from .simulator import Simulator
-from .statistics import CastTally, Histogram, Losses, LutTally, ValueTally
+from .statistics import CastTally, Histogram, Losses, LutTally, PointSample, ValueTally
 
 BLOCK_VALUES = 1 << 22
 """Values of both networks that are held at a time."""
 
 MAX_BLOCK = 256
 """Samples that are run at a time, at most."""
-
-MAX_POINTS = 10_000
-"""Outputs that are kept for a picture."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,8 @@ class Step:
     Attributes:
         layer: the layer of the float graph that it belongs to; for an input its own name.
         value: the value that it defines.
+        inside: what it is within its layer, such as ``cell``; empty for the layer's result, and
+            for what the float graph has no value for.
         kind: ``input``, ``cast``, ``table``, or ``exact`` for an output that loses nothing.
         format: the format of the value, such as ``fixed<8,3>``.
         rounding, overflow_mode: as in ``ap_fixed``; None for ``exact``.
@@ -50,6 +50,7 @@ class Step:
 
     layer: str
     value: str
+    inside: str
     kind: str
     format: str
     rounding: str | None
@@ -100,7 +101,7 @@ class Report:
         samples: how many samples both networks were run on.
         score: how well they do; None if no labels were given.
         class_names: names of the classes; empty if unknown.
-        layers: quantisation points and the output, in order.
+        layers: quantisation points, those inside layers too, and the output, in order.
         inner: lossy steps within a layer that the float graph has no value for.
         output: the value that is the network's output.
         points: a sample of the outputs, pairs of float and fixed; the last has the worst error.
@@ -190,7 +191,7 @@ def accuracy_report(
     score = None if y is None else score_tally(graph, np.asarray(y), len(x))
     if isinstance(score, ClassTally):
         score.check_names(class_names)
-    points = _Points(len(x), math.prod(graph.outputs[0].shape))
+    points = PointSample(len(x), math.prod(graph.outputs[0].shape))
     size = block or comparison.block
     for start in track(range(0, len(x), size)):
         samples = slice(start, min(start + size, len(x)))
@@ -233,6 +234,17 @@ def _check_pair(graph: Graph, fixed: FixedGraph) -> None:
             )
 
 
+def _inside(graph: Graph) -> dict[str, str]:
+    """Values inside layers, by the names that they have in a fixed graph too: what they are."""
+    found = {}
+    outputs = [node.output for node in graph.nodes if isinstance(node.op, Internal)]
+    for output in sorted(outputs, key=len):
+        for name in points(graph):
+            if name.startswith(f"{output}.") and name not in graph.shapes:
+                found[name] = name.removeprefix(f"{output}.")
+    return found
+
+
 class _Comparison:
     """Both networks, and a tally for each of their values that matters."""
 
@@ -240,17 +252,24 @@ class _Comparison:
         self.graph = graph
         self.fixed = fixed
         self.input, self.output = fixed.inputs[0].name, fixed.outputs[0].name
-        self.makers = {node.output: node for node in fixed.nodes}
+        self.makers = {node.output: node for node in fixed.every_node()}
+        self.inside = _inside(graph)
+        self.floats = {name: name for name in graph.shapes if name not in graph.constants}
+        self.floats |= {name: name for name in self.inside}
+        self.floats |= {self.input: graph.inputs[0].name, self.output: graph.outputs[0].name}
         self.losses: dict[str, CastTally | LutTally] = {
             self.input: CastTally(fixed.entry[self.input])
         }
-        for node in fixed.nodes:
+        split = self._split()
+        for node in self.makers.values():
+            x = node.inputs[0]
+            divided = x in split and node.output not in self.floats
+            if divided or x not in {self.input, *self.makers}:
+                continue  # or a part or a state of a loop, which is known under another name
             if isinstance(node.op, Cast):
                 self.losses[node.output] = CastTally(node.op)
             elif isinstance(node.op, Lut):
                 self.losses[node.output] = self._table(node, node.op)
-        self.floats = {name: name for name in graph.shapes if name not in graph.constants}
-        self.floats |= {self.input: graph.inputs[0].name, self.output: graph.outputs[0].name}
         self.values = {
             name: ValueTally(fixed.formats[name])
             for name in (self.input, *self.makers)
@@ -259,6 +278,17 @@ class _Comparison:
         operands = {self.makers[name].inputs[0] for name in self.losses if name in self.makers}
         self.simulator = Simulator(fixed, [*self.values, *operands])
         self.block = self._block_size()
+
+    def _split(self) -> set[str]:
+        """Values within layers whose upper and lower bits go separate ways, so that no bit is lost:
+        nothing else within a layer wraps."""
+        return {
+            node.inputs[0]
+            for node in self.makers.values()
+            if isinstance(node.op, Cast)
+            and node.op.overflow is Overflow.WRAP
+            and node.output not in self.floats
+        }
 
     def _table(self, node: Node[FixedOp], lut: Lut) -> LutTally:
         formats = self.fixed.formats
@@ -271,9 +301,7 @@ class _Comparison:
 
     def add(self, x: Array) -> tuple[Array, Array]:
         """Run a block of samples; the outputs, float and fixed, channels last."""
-        wanted = [self.floats[name] for name in self.values]
-        with np.errstate(over="ignore", invalid="ignore"):
-            floats = evaluate(self.graph, {self.graph.inputs[0].name: x}, wanted)
+        floats = self._floats(x)
         port = self.graph.outputs[0]
         floats[port.name] = port.enter(floats[port.name])
         raws = self.simulator.trace(x)
@@ -286,6 +314,19 @@ class _Comparison:
                 losses.add_floats(x)
         step = self.fixed.formats[self.output].step
         return floats[port.name], np.asarray(raws[self.output], np.float64) * step
+
+    def _floats(self, x: Array) -> dict[str, Array]:
+        """The float values, those inside layers too."""
+        inner = [node for node in self.graph.nodes if isinstance(node.op, Internal)]
+        wanted = {name for value in self.values if (name := self.floats[value]) not in self.inside}
+        wanted.update(node.inputs[0] for node in inner)
+        with np.errstate(over="ignore", invalid="ignore"):
+            floats = evaluate(self.graph, {self.graph.inputs[0].name: x}, wanted)
+            for node in inner:
+                weights = (self.graph.constants[name] for name in node.inputs[1:])
+                for what, value in internals(node.op, [floats[node.inputs[0]], *weights]).items():
+                    floats[f"{node.output}.{what}"] = value
+        return floats
 
     def layers(self) -> tuple[LayerReport, ...]:
         return tuple(self._layer(name, tally) for name, tally in self.values.items())
@@ -301,6 +342,7 @@ class _Comparison:
         return {
             "layer": self.fixed.layers[node.name] if node else name,
             "value": name,
+            "inside": self.inside.get(name, ""),
             "kind": kind,
             "format": str(self.fixed.formats[name]),
             "rounding": rounding,
@@ -341,31 +383,3 @@ def _modes(
             return "table", str(Rounding.RND), str(Overflow.SAT)
         case _:
             return "exact", None, None
-
-
-class _Points:
-    """Keeps a sample of pairs, spread evenly over all values and over the output's places, and the
-    pair that differs most."""
-
-    def __init__(self, samples: int, places: int) -> None:
-        self.stride = max(1, -(-samples * places // MAX_POINTS))
-        while self.stride > 1 and math.gcd(self.stride, places) > 1:
-            self.stride += 1
-        self.seen = 0
-        self.pairs: list[tuple[float, float]] = []
-        self.worst = (0.0, 0.0)
-
-    def add(self, floats: Array, fixed: Array) -> None:
-        a, b = floats.ravel(), fixed.ravel()
-        taken = slice(-self.seen % self.stride, None, self.stride)
-        self.pairs += zip(a[taken].tolist(), b[taken].tolist(), strict=True)
-        self.seen += a.size
-        most = int(np.abs(b - a).argmax())
-        if abs(b[most] - a[most]) > abs(self.worst[1] - self.worst[0]):
-            self.worst = (float(a[most]), float(b[most]))
-
-    def result(self) -> tuple[tuple[float, float], ...]:
-        """The sample; the pair that differs most is its last."""
-        if self.worst[0] == self.worst[1]:
-            return tuple(self.pairs)
-        return (*(pair for pair in self.pairs if pair != self.worst), self.worst)

@@ -56,8 +56,8 @@ def modes(step: Step) -> str:
 
 
 def title(step: Step, limit: int = NAME) -> str:
-    """The name under which a step is listed: its layer, and its value where that says more."""
-    name = clip(step.layer, limit)
+    """The name under which a step is listed: its layer, and what it is inside of that."""
+    name = clip(f"{step.layer}.{step.inside}" if step.inside else step.layer, limit)
     return f"{name} (input)" if step.kind == "input" else name
 
 
@@ -136,14 +136,14 @@ def _count(value: int) -> Text:
 
 def _layers(layers: tuple[LayerReport, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("Layer")
+    table.add_column("Layer", overflow="fold")
     table.add_column("Format", no_wrap=True)
     for name in ("SQNR\ndB", "Worst\nerror", "in\nsteps", "Range\nused", "Over-\nflow"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("Under-\nflow", justify="right", no_wrap=True)
     for layer in layers:
         table.add_row(
-            Text(title(layer)),
+            Text(title(layer, 2 * NAME)),
             layer.format,
             decibels(layer.sqnr_db),
             number(layer.worst_error),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from decimal import Decimal
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from ..frontend.errors import ModelError
 from ..frontend.ops import Array
 from ..quantize.cast import Cast, fit, round_to_integer
 from ..quantize.formats import MAX_INTEGER, MAX_WIDTH, Format
-from ..quantize.lut import Lut, evaluator
+from ..quantize.lut import Lut
 
 BINS = 128
 """Most bins of a histogram."""
@@ -20,6 +19,8 @@ BINS = 128
 SUBSTEP_BITS = 3
 """A bin is never narrower than the format's step divided by two to this power."""
 
+MAX_POINTS = 10_000
+"""Outputs that are kept for a picture."""
 
 EDGE_BITS = 40
 """Bits of the edges of bins at most, so that a float holds each edge exactly."""
@@ -197,11 +198,8 @@ class LutTally(Losses):
         wide = Format(True, max(width, 1), max(width, 1) - output.fraction)
         true = lut.table(index, wide)
         self.saturated = (true < output.low) | (true > output.high)
-        self.vanished = true == 0
-        exact = evaluator(lut.function, lut.parameters)
-        for pattern in np.flatnonzero(self.vanished):
-            raw = int(pattern) - (int(pattern > index.high) << index.width)
-            self.vanished[pattern] = exact(Decimal(raw) * Decimal(2) ** -index.fraction) != 0
+        something = np.array([value != 0 for value in lut.exact(index)])
+        self.vanished = (true == 0) & np.roll(something, index.low)
 
     def add_raw(self, raw: Array) -> None:
         """Count a block of look-ups."""
@@ -209,3 +207,31 @@ class LutTally(Losses):
         self.count += raw.size
         self.overflow += int(self.saturated.take(patterns, mode="wrap").sum())
         self.underflow += int(self.vanished.take(patterns, mode="wrap").sum())
+
+
+class PointSample:
+    """Keeps a sample of pairs, spread evenly over all values and over the output's places, and the
+    pair that differs most."""
+
+    def __init__(self, samples: int, places: int) -> None:
+        self.stride = max(1, -(-samples * places // MAX_POINTS))
+        while self.stride > 1 and math.gcd(self.stride, places) > 1:
+            self.stride += 1
+        self.seen = 0
+        self.pairs: list[tuple[float, float]] = []
+        self.worst = (0.0, 0.0)
+
+    def add(self, floats: Array, fixed: Array) -> None:
+        a, b = floats.ravel(), fixed.ravel()
+        taken = slice(-self.seen % self.stride, None, self.stride)
+        self.pairs += zip(a[taken].tolist(), b[taken].tolist(), strict=True)
+        self.seen += a.size
+        most = int(np.abs(b - a).argmax())
+        if abs(b[most] - a[most]) > abs(self.worst[1] - self.worst[0]):
+            self.worst = (float(a[most]), float(b[most]))
+
+    def result(self) -> tuple[tuple[float, float], ...]:
+        """The sample; the pair that differs most is its last."""
+        if self.worst[0] == self.worst[1]:
+            return tuple(self.pairs)
+        return (*(pair for pair in self.pairs if pair != self.worst), self.worst)

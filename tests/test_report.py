@@ -19,6 +19,7 @@ from lutra.frontend.ops import (
     Conv,
     Dense,
     Flatten,
+    Lstm,
     MaxPool,
     Op,
     Relu,
@@ -182,11 +183,41 @@ def test_steps_inside_a_layer_are_counted() -> None:
     wide = {"x": target("fixed<12,5>"), "d": target("fixed<12,5>"), "v0": target("ufixed<8,1>")}
     x = np.array([[15.9921875, 0.0078125], [-16, 1.0]])
     report = accuracy_report(graph, quantised(graph, 6, **wide), x)
-    (index,) = report.inner
-    assert (index.value, index.layer, index.kind) == ("op0.index", "op0", "cast")
-    assert (index.format, index.values) == ("fixed<6,5>", 4)
-    assert (index.overflow, index.underflow) == (1, 1)
+    near, base, slope = (
+        report.inner
+    )  # but not the upper and lower bits, which together lose nothing
+    assert (near.value, near.layer, near.kind) == ("v0.near", "op0", "cast")
+    assert (near.format, near.values) == ("fixed<11,4>", 4)
+    assert (near.overflow, near.underflow) == (2, 0)  # beyond 8 a sigmoid of 8 bits is flat
+    assert [(step.value, step.kind) for step in (base, slope)] == [
+        ("v0.base", "table"),
+        ("v0.slope", "table"),
+    ]
+    assert (base.underflow, slope.underflow) == (1, 2)  # sigmoid(-8) and both ends' slopes
     assert accuracy_report(graph, quantised(graph, 12, **wide), x).inner == ()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_values_inside_a_recurrent_layer_stand_beside_the_float_ones(reverse: bool) -> None:
+    """One unit that adds up: i = o = 1, f = 1, so that c is the sum of tanh(x) so far."""
+    weights = np.array([[0.0, 0.0, 0.0, 1.0]], np.float32)
+    bias = np.array([16.0, 16.0, 16.0, 0.0], np.float32)
+    constants = {"w": weights, "r": np.zeros((1, 4), np.float32), "b": bias}
+    node = Node("rec", Lstm(reverse=reverse), ("x", "w", "r", "b"), "h")
+    graph = Graph("one", (Port.of("x", (3, 1)),), (Port.of("h", (3, 1)),), (node,), constants)
+    x = np.array([[[0.5], [1.0], [-0.25]], [[1.5], [-1.0], [0.0]]], np.float32)
+    fixed = lower(graph, calibrate(graph, Settings(bits=12, weight_bits=12), x))
+    report = accuracy_report(graph, fixed, x)
+    rows = {layer.inside: layer for layer in report.layers if layer.layer == "rec"}
+    gates = ["input_gate", "output_gate", "forget_gate", "candidate"]
+    assert list(rows) == [*gates, "cell", "hidden", ""]
+    steps = np.tanh(x[:, ::-1] if reverse else x)
+    cells = np.cumsum(steps, axis=1)
+    assert rows["cell"].float_high == pytest.approx(cells.max(), abs=1e-5)
+    assert rows["cell"].float_low == pytest.approx(cells.min(), abs=1e-5)
+    assert rows["cell"].sqnr_db > 40
+    assert rows["hidden"].sqnr_db > 40
+    assert (rows["cell"].value, rows[""].value) == ("h.cell", "h")
 
 
 # Scores
