@@ -114,14 +114,15 @@ def test_he_before_rectifiers_xavier_elsewhere() -> None:
     a = MaxPool2D(2)(BatchNorm()(Conv2D(64, padding="same")(x)))
     b = ReLU()(Add()(a, Dense(64)(a)))
     c = Tanh()(Dense(512)(Dropout(0.5)(Flatten()(b))))
-    y = Dense(256)(PReLU()(Dense(512)(c)))
+    y = Dense(256)(PReLU()(Dense(512)(Dense(400)(c))))
     model = Model.of(y)
     for name, variance in (
         ("conv1.weight", 2 / (9 * 32)),
         ("dense1.weight", 2 / 64),
         ("dense2.weight", 2 / (1024 + 512)),
-        ("dense3.weight", 2 / 512),
-        ("dense4.weight", 2 / (512 + 256)),
+        ("dense3.weight", 2 / (512 + 400)),
+        ("dense4.weight", 2 / 400),
+        ("dense5.weight", 2 / (512 + 256)),
     ):
         np.testing.assert_allclose(start(model, name).var(), variance, rtol=0.05)
 

@@ -141,3 +141,18 @@ def test_adam_clips_too() -> None:
         clipped.step()
         plain.step()
     np.testing.assert_allclose(x.data, y.data, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_a_checkpoint_can_tell(kind: type[SGD] | type[Adam]) -> None:
+    """What changes a run stands in the description by which a checkpoint knows it."""
+    x = [Variable(np.zeros(2))]
+    described = [
+        kind(x, 0.1),
+        kind(x, Cosine(0.1, 10)),
+        kind(x, Cosine(0.1, 11)),
+        kind(x, 0.1, clip_norm=1.0),
+        kind(x, 0.1, clip_value=1.0),
+        kind(x, 0.1, weight_decay=0.1),
+    ]
+    assert len({str(optimiser.describe()) for optimiser in described}) == len(described)

@@ -15,6 +15,7 @@ from lutra.frontend.layers import (
     Dense,
     Dropout,
     Flatten,
+    Input,
     LayerNorm,
     MultiHeadAttention,
     PositionalEmbedding,
@@ -67,10 +68,11 @@ def test_branches_and_composites() -> None:
 
 
 def test_names_that_begin_alike() -> None:
-    """``residual1`` is no part of ``residual10``."""
-    model = Model([Residual([ReLU()])] * 11, (3,))
-    assert not any(", 0." in line for line in text(model))
-    assert any(line.endswith(".relu1, residual9.add1") for line in text(model, 200))
+    """``block2`` is no part of ``block``."""
+    inner = Residual([ReLU()])(Input((3,)), name="block2")
+    lines = text(Model.of(Residual([ReLU()])(inner, name="block")))
+    assert any(line.endswith(" .relu1, block2.add1") for line in lines)
+    assert any(line.endswith(" .relu1, input") for line in lines)
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
