@@ -19,8 +19,15 @@ from .base import Array, Shape
 from .depthwise import Depthwise
 from .window import Window
 
-BLOCK = 2**18
+BLOCK = 2**19
 """Bytes of gathered windows that are worked on at a time: they should stay in the cache."""
+
+SMALL = 10**6
+"""Multiply-adds of a matrix product up to which OpenBLAS works in place, without a copy of the
+operands in its own order: where there are few columns, products are up to 1.6 times as fast."""
+
+FEWEST = 16
+"""Rows below which a product is slow in any case."""
 
 SHARES = 4
 """So many times as many bytes of shares of a gradient: they are added one position at a time."""
@@ -60,7 +67,9 @@ class Product:
         matrices = self._matrices(w)
         for part, columns in self._columns(x, out):
             target = y[part]
-            np.matmul(columns, matrices, out=self._grouped(target))
+            count = pieces(columns.shape[1], matrices[0].size)
+            grouped = cut(self._grouped(target), count)
+            np.matmul(cut(columns, count), matrices[:, None], out=grouped)
             if row is not None:
                 rows = target.reshape(-1, len(row))
                 rows += row
@@ -69,7 +78,9 @@ class Product:
     def weight_gradient(self, grad: Array, x: Array, w: Array) -> Array:
         total = np.zeros(self._matrices(w).shape, grad.dtype)
         for part, columns in self._columns(x, grad.shape[1:-1]):
-            total += columns.swapaxes(1, 2) @ self._grouped(grad[part])
+            count = pieces(columns.shape[1], total[0].size)
+            shares = cut(columns, count).swapaxes(2, 3) @ cut(self._grouped(grad[part]), count)
+            total += shares.sum(axis=1) if count > 1 else shares[:, 0]
         return total.swapaxes(0, 1).reshape(w.shape)
 
     def input_gradient(self, grad: Array, w: Array, shape: Shape) -> Array:
@@ -153,3 +164,14 @@ def samples(size: int, batch: int) -> int:
     """How many samples of ``size`` bytes each make a block, so that all blocks are about alike."""
     blocks = max(1, -(-batch // max(1, BLOCK // size)))
     return max(1, -(-batch // blocks))
+
+
+def pieces(rows: int, size: int) -> int:
+    """Into how many equal parts to cut the rows of a product with a matrix of ``size`` numbers."""
+    least = -(-rows * size // SMALL)
+    return next((n for n in range(least, rows // FEWEST + 1) if rows % n == 0), 1)
+
+
+def cut(x: Array, count: int) -> Array:
+    """A view of rows ``(groups, rows, n)`` as ``(groups, count, rows / count, n)``."""
+    return x.reshape(len(x), count, -1, x.shape[-1])
