@@ -57,7 +57,7 @@ def cell_text(
     kept = "kept" if "kept." in used else ""
     parameters = (
         f"const in (&{x})[{len(loop.parts)}], const acc (&sums)[{len(cell.dense)}], "
-        f"{process.name}_state& {kept}"
+        f"{process.name}_state& {kept}".rstrip()
     )
     out = code.type(cell.result)
     return FunctionText(cell.name, types, out, parameters, tuple(code.lines))

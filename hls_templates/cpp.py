@@ -30,6 +30,27 @@ from .plan import (
     WindowProcess,
 )
 
+KERNELS = {
+    "dense": "products of a matrix and vectors: dense layers, convolutions behind their windows",
+    "grouped": "grouped convolutions behind their windows",
+    "matmul": "products of two streams of matrices",
+    "recurrent": "a recurrent layer: a loop over time",
+    "recurrent_two": "a recurrent layer whose step has two products, one after the other",
+    "sliding_window": "the values of each window of an image",
+    "pool": "maxima or sums of windows, sums of rows",
+    "below_max": "how far each value of a row lies below the row's maximum",
+    "map": "a function of each value",
+    "map2": "a function of the values of two streams",
+    "map_row": "a function of each value and of one value of its row",
+    "map_array": "a function of each value and of a constant array",
+    "rearrange": "a frame in another order: transposed, cut, padded, repeated",
+    "concat": "two streams joined along an axis",
+    "widen": "more lanes",
+    "narrow": "fewer lanes",
+    "duplicate": "a fork: every beat to two streams",
+}
+"""What each kernel does, for the project's reader."""
+
 
 @dataclass(frozen=True)
 class Config:

@@ -5,6 +5,12 @@ A file looks like this::
     [layers.conv1]      # a layer of the model
     pe = 4
     simd = 1
+
+What they divide: for a dense layer or convolution its outputs and inputs (``pe`` of a grouped
+convolution a group's outputs, or it is a multiple of them); for a product of matrices the columns
+and the inner size; for a recurrent layer the units, both of them; for all others ``pe`` divides the
+last axis.  Sums and maxima of rows take one value a cycle, and so do values of which there is one a
+row; rearrangements and joins take as much of ``pe`` as divides their last axis.
 """
 
 from __future__ import annotations

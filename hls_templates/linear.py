@@ -23,9 +23,13 @@ def dense_fold(site: Site, part: Part) -> Fold:
 
     In a recurrent layer it is the loop's; the product with the inputs, which runs ahead of the
     loop, takes as much of ``simd`` as divides the inputs.
+
+    Raises:
+        FoldingError: ``pe`` does not divide the loop's units.
     """
-    fold = site.fold(part)
-    if site.layer(part) in site.recurrent:
+    fold, layer = site.fold(part), site.layer(part)
+    if layer in site.units:
+        divide(layer, "pe", fold.pe, site.units[layer])
         inputs = site.graph.shapes[part.node.inputs[1]][-2]
         return Fold(fold.pe, math.gcd(fold.simd, inputs))
     return fold

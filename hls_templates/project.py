@@ -18,7 +18,7 @@ from ..frontend.ops import Array
 from ..quantize.fixed import FixedGraph
 from .cells import cell_text, state_text
 from .constants import packed_arrays, tables
-from .cpp import Writer
+from .cpp import KERNELS, Writer
 from .folding import Folding
 from .functions import function_text
 from .lint import check_project
@@ -132,6 +132,7 @@ def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
     writer = Writer(design)
     ports = {*design.inputs, *design.outputs}
     calls = [writer.call(process) for process in design.processes]
+    used = {call.kernel for call in calls}
     source, result = design.streams[design.inputs[0]], design.streams[design.outputs[0]]
     return {
         "title": f"nn_top: {identifier(graph.name)}",
@@ -158,6 +159,7 @@ def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
             *(writer.config(process) for process in design.processes),
         ],
         "calls": calls,
+        "kernels": [(name, does) for name, does in KERNELS.items() if name in used],
         "arrays": packed_arrays(design),
         "tables": list(found.values()),
         "rows": [

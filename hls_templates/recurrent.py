@@ -116,7 +116,7 @@ def _kept(loop: Recurrence, cells: Sequence[Cell]) -> tuple[str, ...]:
     """What a unit keeps: states that a cell reads, and what the first cell leaves to the second."""
     befores = {state.before: state.after for state in loop.states}
     read = [name for cell in cells for node in cell.nodes for name in node.inputs]
-    kept = [before for before in befores if before in read]
+    kept = [before for before in befores if before in read] or [*befores][:1]  # never empty
     if len(cells) == 2:
         made = {node.output for node in (*cells[0].dense, *cells[0].nodes)}
         later = [name for node in cells[1].nodes for name in node.inputs]

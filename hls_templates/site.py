@@ -27,15 +27,17 @@ class Site:
         graph: the network.
         wiring: its streams and processes.
         functions: the elementwise functions of the processes.
-        recurrent: the layers that hold a loop.
+        units: of each layer that holds a loop.
     """
 
     def __init__(self, graph: FixedGraph, folding: Folding, wiring: Wiring) -> None:
         self.graph = graph
         self.wiring = wiring
         self.functions: list[Elementwise] = []
-        self.recurrent = {
-            graph.layers[node.name] for node in graph.nodes if isinstance(node.op, Recurrence)
+        self.units = {
+            graph.layers[node.name]: graph.shapes[node.output][-1]
+            for node in graph.nodes
+            if isinstance(node.op, Recurrence)
         }
         self._folding = folding
 

@@ -68,6 +68,20 @@ def test_a_broken_rule_is_found(
         check_project(broken)
 
 
+def test_streams_are_followed_into_the_functions_of_a_kernel(files: dict[str, str]) -> None:
+    """Who reads a stream is not always the kernel itself."""
+    helper = (
+        "template <typename Config, typename Stream>\n"
+        "void take(int (&counts)[2], hls::stream<Stream>& from) {\n    from.read();\n}\n\n"
+    )
+    text = files[KERNEL].replace("// For each of", helper + "// For each of", 1)
+    text = text.replace("x = in.read();", "x = 0; take<Config>(counts, in);")
+    assert lint(files | {KERNEL: text}) == []
+    text = text.replace("from.read();", "from.write(0);")
+    rules = {finding.rule for finding in lint(files | {KERNEL: text})}
+    assert "a stream has one reader and one writer" in rules
+
+
 def test_comments_and_tracing_are_not_synthesised(files: dict[str, str]) -> None:
     text = files[KERNEL].replace(
         "int fold = 0;",
