@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -48,27 +50,38 @@ class Form:
     Attributes:
         newest: the newest version of the op whose definition this handles.
         attributes: those that are handled, and which of their values.
-        translate: adds the node to the graph and gives its first output.
-        extra_outputs: whether outputs beyond the first may stand there unread.
+        translate: adds the node to the graph and gives its first output, or several.
+        outputs: how many of its outputs are handled at most; None is all.
+        extra_outputs: whether outputs beyond these may stand there unread.
     """
 
     newest: int
-    translate: Callable[[Builder, Call], Value]
+    translate: Callable[[Builder, Call], Value | tuple[Value, ...]]
     attributes: Mapping[str, Check]
+    outputs: int | None = 1
     extra_outputs: bool = False
 
 
 @dataclass(frozen=True)
 class Call:
-    """One node: its name, the version of its op, its attributes, inputs and output."""
+    """One node: its name, the version of its op, its attributes, inputs and outputs.
+
+    An output that the node does not give has an empty name; ``used`` says which of them are read.
+    """
 
     op: str
     name: str
     since: int
     attributes: Mapping[str, Any]
     inputs: tuple[Value | None, ...]
-    output: str
+    outputs: tuple[str, ...]
+    used: tuple[bool, ...]
     folder: Path | None
+
+    @property
+    def output(self) -> str:
+        """The name of the first output that has one."""
+        return next(name for name in self.outputs if name)
 
     def get(self, attribute: str, default: Any) -> Any:
         return self.attributes.get(attribute, default)
@@ -77,12 +90,32 @@ class Call:
         """An input, or None where it is left out."""
         return self.inputs[index] if index < len(self.inputs) else None
 
-    def data(self, index: int = 0) -> Activation:
-        """An input that depends on the network's input; anything else is refused."""
+    def number(self, attribute: str, default: float) -> float:
+        """A float attribute, as the number that was meant when it became a float32."""
+        value = self.get(attribute, default)
+        if not math.isfinite(value):
+            raise self.damaged(attribute, "a finite number")
+        return default if np.float32(value) == np.float32(default) else meant(value)
+
+    def data(self, index: int = 0, anywhere: bool = False) -> Activation:
+        """An input that depends on the network's input; anything else is refused.
+
+        Its batch axis is the first, unless it may be ``anywhere``.
+        """
         value = self.value(index)
-        if isinstance(value, Activation):
-            return value
-        raise RefusedError("works on constants alone; fold them before the export")
+        if not isinstance(value, Activation):
+            raise RefusedError("works on constants alone; fold them before the export")
+        if value.batch and not anywhere:
+            raise RefusedError(f"has the batch on axis {value.batch}; supported: on axis 0")
+        return value
+
+    def axis(self, x: Activation, axis: int, attribute: str = "axis") -> int:
+        """The axis of ours that the file means with ``axis``; the batch is refused."""
+        if not -x.rank <= axis < x.rank:
+            raise self.damaged(attribute, f"{-x.rank} to {x.rank - 1}")
+        if axis % x.rank == x.batch:
+            raise RefusedError("is over the batch")
+        return x.own_axis(axis % x.rank)
 
     def constant(self, index: int) -> Constant:
         """An input that is known; one that is computed from the network's input is refused."""
@@ -113,6 +146,19 @@ class Call:
             found=shown(self.attributes.get(attribute, "nothing")),
             expected=expected,
         )
+
+
+def meant(value: float) -> float:
+    """A number that was stored as a float32: a fraction with a small denominator, or a decimal.
+
+    Both have the same float32 as ``value``, which may be a number that is not finite.
+    """
+    stored = np.float32(value)
+    if math.isfinite(value):
+        fraction = Fraction(value).limit_denominator(100)
+        if np.float32(fraction) == stored:
+            return float(fraction)
+    return float(str(stored))
 
 
 def require_floats(source: Constant) -> Constant:
@@ -156,7 +202,7 @@ def check_form(node: NodeProto, form: Form, opset: int, read: Collection[str]) -
         reason = check(attribute_value(attribute))
         if reason:
             raise RefusedError(f"attribute '{attribute.name}' {reason}")
-    for name in list(node.output)[1:]:
+    for name in list(node.output)[form.outputs :] if form.outputs is not None else ():
         if name and (name in read or not form.extra_outputs):
             raise RefusedError("its further outputs are not supported")
     return int(schema.since_version)
@@ -177,6 +223,8 @@ def attribute_value(attribute: AttributeProto) -> Any:
             return attribute.i
         case "STRING":
             return attribute.s.decode("utf-8", "backslashreplace")
+        case "STRINGS":
+            return [text.decode("utf-8", "backslashreplace") for text in attribute.strings]
         case "FLOATS":
             return list(attribute.floats)
         case "INTS":
@@ -188,7 +236,12 @@ def attribute_value(attribute: AttributeProto) -> Any:
 
 
 def call_of(
-    node: NodeProto, name: str, since: int, builder: Builder, folder: Path | None
+    node: NodeProto,
+    name: str,
+    since: int,
+    builder: Builder,
+    read: Collection[str],
+    folder: Path | None,
 ) -> Call | None:
     """The node with its inputs looked up; None where one of them is unknown."""
     inputs = tuple(builder.values[text] if text else None for text in node.input)
@@ -202,7 +255,9 @@ def call_of(
     if given < schema.min_input:
         raise ModelError("lacks inputs", found=given, expected=f"at least {schema.min_input}")
     attributes = {attribute.name: attribute_value(attribute) for attribute in node.attribute}
-    return Call(node.op_type, name, since, attributes, inputs, node.output[0], folder)
+    outputs = tuple(node.output)
+    used = tuple(text in read for text in outputs)
+    return Call(node.op_type, name, since, attributes, inputs, outputs, used, folder)
 
 
 def constant_node(builder: Builder, call: Call) -> Value:

@@ -155,6 +155,8 @@ class _Import:
                 self.keep(ModelError(f"no node defines the output '{clip(port.name)}'"))
             elif isinstance(value, Constant):
                 self.keep(ModelError(f"the output '{clip(port.name)}' depends on no input"))
+            elif isinstance(value, Activation) and value.batch:
+                self.refuse("an output", f"has its batch on axis {value.batch}", port.name)
             elif isinstance(value, Activation):
                 found[port.name] = value
         return found
@@ -209,9 +211,7 @@ class _Import:
         for value in outputs:
             self.define(value, "node output")
             self.builder.values[value] = Unknown()
-        if not node.output or not node.output[0]:
-            if any(value in self.read for value in outputs):
-                self.refuse(clip(node.op_type), "its further outputs are not supported", name)
+        if not outputs:
             return
         op = clip(f"{node.domain}::{node.op_type}" if node.domain else node.op_type)
         try:
@@ -237,9 +237,14 @@ class _Import:
             raise RefusedError("not supported")
         form = FORMS[node.op_type]
         since = check_form(node, form, self.builder.opset, self.read)
-        call = call_of(node, name, since, self.builder, self.folder)
-        if call is not None:
-            self.builder.values[node.output[0]] = form.translate(self.builder, call)
+        call = call_of(node, name, since, self.builder, self.read, self.folder)
+        if call is None:
+            return
+        values = form.translate(self.builder, call)
+        found = values if isinstance(values, tuple) else (values,)
+        for output, value in zip(node.output, found, strict=False):
+            if output:
+                self.builder.values[output] = value
 
 
 @dataclass(frozen=True)

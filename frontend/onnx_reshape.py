@@ -1,4 +1,4 @@
-"""ONNX's ops that move values and change none; on constants they fold."""
+"""ONNX's ops that give values other axes and change none; on constants they fold."""
 
 from __future__ import annotations
 
@@ -10,41 +10,40 @@ import numpy as np
 from .errors import ShapeError
 from .onnx_call import Call
 from .onnx_values import Activation, Builder, Constant, RefusedError, Value
-from .ops import Array, Flatten, Shape, Transpose
+from .ops import Shape, Transpose
 
 
 def transpose(builder: Builder, call: Call) -> Value:
-    """The batch must stay the first axis; a constant's axes may go anywhere."""
+    """The axes of a sample are reordered; the batch, which is always our first, may go anywhere."""
     x = call.value(0)
     shape = _shape(builder, x)
     perm = tuple(call.get("perm", range(len(shape))[::-1]))
     if sorted(perm) != list(range(len(shape))):
         raise call.damaged("perm", f"an order of {len(shape)} axes")
     if isinstance(x, Constant):
-        return _fold(builder, call, np.transpose(x.array, perm))
-    x = call.data()
-    if perm[0] != 0:
-        raise RefusedError("moves the batch axis")
-    return builder.emit(
-        Transpose(tuple(axis - 1 for axis in perm[1:])), (x.id,), call.name, call.output
-    )
+        return builder.folded(call.output, np.transpose(x.array, perm))
+    x = call.data(anywhere=True)
+    batch = perm.index(x.batch)
+    axes = tuple(x.own_axis(axis) for axis in perm if axis != x.batch)
+    if batch != x.batch and axes == tuple(range(len(axes))):
+        return builder.reshaped(x, x.shape, batch, call.name, call.output)
+    return builder.emit(Transpose(axes), (x.id,), call.name, call.output, batch=batch)
 
 
 def flatten(builder: Builder, call: Call) -> Value:
     """From the first axis on; from the batch on only where the file fixes that to one."""
     x = call.data()
-    rank = len(x.shape) + 1
     axis = call.get("axis", 1)
-    if not -rank <= axis <= rank:
-        raise call.damaged("axis", f"-{rank} to {rank}")
-    axis = axis + rank if axis < 0 else axis
+    if not -x.rank <= axis <= x.rank:
+        raise call.damaged("axis", f"-{x.rank} to {x.rank}")
+    axis = axis + x.rank if axis < 0 else axis
     if axis != 1 and not (axis == 0 and builder.batch == 1):
         raise RefusedError(f"attribute 'axis' is {axis}; supported: 1")
-    return _as(builder, call, x, (math.prod(x.shape),))
+    return builder.reshaped(x, (math.prod(x.shape),), 0, call.name, call.output)
 
 
 def reshape(builder: Builder, call: Call) -> Value:
-    """To a flat value, or to the shape that it has."""
+    """To any shape of a sample: the batch, and the axes before it, stay as they are."""
     target = call.integers(1)
     if min(target, default=1) < -1 or target.count(-1) > 1:
         raise ShapeError("asks for an impossible shape", found=target, expected="sizes, one -1")
@@ -52,17 +51,22 @@ def reshape(builder: Builder, call: Call) -> Value:
     copies = not call.get("allowzero", 0)
     resolved = _copied(target, _shape(builder, x)) if copies else target
     if isinstance(x, Constant):
-        return _fold(builder, call, x.array.reshape(_complete(resolved, x.array.size)))
-    x = call.data()
-    size = math.prod(x.shape)
-    rest = resolved[1:]
-    if target[:1] == [-1]:
+        return builder.folded(call.output, x.array.reshape(_complete(resolved, x.array.size)))
+    x = call.data(anywhere=True)
+    before = x.shape[: x.batch]
+    size = math.prod(x.shape[x.batch :])
+    own, batch, rest = resolved[: x.batch], target[x.batch : x.batch + 1], resolved[x.batch + 1 :]
+    if batch == [-1] and tuple(own) == before:
         if math.prod(rest) != size:
             raise RefusedError(f"to {target} moves values between samples")
-        return _as(builder, call, x, tuple(rest))
-    if (target[:1] == [0] and copies) or target[:1] == [builder.batch]:
-        return _as(builder, call, x, _complete(rest, size))
-    raise RefusedError(f"to {target} does not keep the batch; supported: (0, -1) or (-1, {size})")
+        shape = tuple(rest)
+    elif ((batch == [0] and copies) or batch == [builder.batch]) and tuple(own) == before:
+        shape = _complete(rest, size)
+    else:
+        raise RefusedError(
+            f"to {target} does not keep the batch; supported: (0, -1) or (-1, {size})"
+        )
+    return builder.reshaped(x, (*before, *shape), x.batch, call.name, call.output)
 
 
 def _copied(target: Sequence[int], shape: Shape) -> list[int]:
@@ -80,28 +84,35 @@ def squeeze(builder: Builder, call: Call) -> Value:
         if isinstance(x, Activation):
             raise RefusedError("names no axes, so that a batch of one would lose its axis")
         axes = [i for i, n in enumerate(shape) if n == 1]
-    if isinstance(x, Activation) and 0 in axes:
+    if isinstance(x, Activation) and x.batch in axes:
         raise RefusedError("drops the batch axis")
     if any(shape[axis] != 1 for axis in axes):
         raise ShapeError("drops an axis that is not of size 1", found=shape, expected=axes)
-    out = tuple(n for i, n in enumerate(shape) if i not in axes)
+    kept = [i for i in range(len(shape)) if i not in axes]
     if isinstance(x, Constant):
-        return _fold(builder, call, x.array.reshape(out))
-    return _as(builder, call, call.data(), out[1:])
+        out = tuple(shape[i] for i in kept)
+        return builder.folded(call.output, x.array.reshape(out))
+    return _with_axes(builder, call, kept)
 
 
 def unsqueeze(builder: Builder, call: Call) -> Value:
     x = call.value(0)
-    shape = list(_shape(builder, x))
-    rank = len(shape) + len(call.get("axes", ()) or call.integers(1))
-    axes = _axes(call, rank)
-    for axis in sorted(axes or ()):
-        shape.insert(axis, 1)
+    given = len(call.get("axes", ()) or call.integers(1))
+    rank = len(_shape(builder, x)) + given
+    axes = _axes(call, rank) or []
+    old = iter(range(rank - given))
+    order = [-1 if axis in axes else next(old) for axis in range(rank)]
     if isinstance(x, Constant):
-        return _fold(builder, call, x.array.reshape(shape))
-    if axes and 0 in axes:
-        raise RefusedError("adds an axis before the batch")
-    return _as(builder, call, call.data(), tuple(shape[1:]))
+        sizes = tuple(1 if axis < 0 else x.array.shape[axis] for axis in order)
+        return builder.folded(call.output, x.array.reshape(sizes))
+    return _with_axes(builder, call, order)
+
+
+def _with_axes(builder: Builder, call: Call, order: Sequence[int]) -> Value:
+    """The data with these axes of its own, in their order; -1 is a new one of size 1."""
+    x = call.data(anywhere=True)
+    shape = tuple(1 if axis < 0 else x.shape[x.own_axis(axis)] for axis in order if axis != x.batch)
+    return builder.reshaped(x, shape, list(order).index(x.batch), call.name, call.output)
 
 
 def _shape(builder: Builder, value: Value | None) -> Shape:
@@ -109,7 +120,7 @@ def _shape(builder: Builder, value: Value | None) -> Shape:
     if isinstance(value, Constant):
         return value.array.shape
     assert isinstance(value, Activation)  # no translator sees an unknown value
-    return (builder.batch or -1, *value.shape)
+    return (*value.shape[: value.batch], builder.batch or -1, *value.shape[value.batch :])
 
 
 def _axes(call: Call, rank: int) -> list[int] | None:
@@ -135,17 +146,3 @@ def _complete(target: Sequence[int], size: int) -> Shape:
     if -1 in target or known != size:
         raise ShapeError("cannot hold the values", found=tuple(target), expected=f"{size} values")
     return tuple(target)
-
-
-def _fold(builder: Builder, call: Call, value: Array) -> Value:
-    builder.spend(value)
-    return Constant(call.output, lambda: value)
-
-
-def _as(builder: Builder, call: Call, x: Activation, out: Shape) -> Value:
-    """``x`` in another shape of as many values: as it is, or flat."""
-    if out == x.shape:
-        return x
-    if len(out) == 1:
-        return builder.emit(Flatten(), (x.id,), call.name, call.output)
-    raise RefusedError(f"from {x.shape} to {out}; supported: to one axis")

@@ -17,7 +17,19 @@ from .errors import ModelError, ShapeError, clip
 from .graph import MAX_ELEMENTS, Graph, Node, Port
 from .names import Names
 from .onnx_layout import inverse
-from .ops import Array, Conv, Dense, Op, Shape, Transpose
+from .ops import (
+    Array,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Flatten,
+    Op,
+    Reshape,
+    Shape,
+    Slice,
+    Transpose,
+)
 
 MAX_FOLDED = 2**32
 """Most bytes that constants made out of the model's own may take together."""
@@ -34,11 +46,12 @@ class Linear:
     Attributes:
         op, x, weight, bias: the layer, its data and its weights.
         axis: where the value's channels are, without the batch.
-        back: the Transpose behind a Conv.
+        back: the Transpose behind a convolution.
         name, bias_name: what the layer and its bias are called.
+        batch: where the value's batch axis is.
     """
 
-    op: Dense | Conv
+    op: Dense | Conv | ConvTranspose
     x: str
     weight: str
     bias: Array | None
@@ -46,23 +59,42 @@ class Linear:
     back: Shape | None
     name: str
     bias_name: str = ""
+    batch: int = 0
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A value that depends on the input: its internal name, and its shape without the batch."""
+    """A value that depends on the input.
+
+    Attributes:
+        id: its internal name.
+        shape: without the batch.
+        linear: the layer that it comes from.
+        batch: which of the ONNX value's axes is the batch; ours is always the first.
+    """
 
     id: str
     shape: Shape
     linear: Linear | None = None
+    batch: int = 0
+
+    @property
+    def rank(self) -> int:
+        """How many axes the ONNX value has, the batch among them."""
+        return len(self.shape) + 1
+
+    def own_axis(self, axis: int) -> int:
+        """The axis of ours that an axis of the ONNX value is; it is not the batch."""
+        return axis if axis < self.batch else axis - 1
 
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A value that is known: its name in the file, and how to read it."""
+    """A value that is known: its name in the file, how to read it, and what it was joined from."""
 
     name: str
     read: Callable[[], Array]
+    parts: tuple[Constant, ...] = ()
     _cache: list[Array] = field(default_factory=list)
 
     @property
@@ -102,6 +134,9 @@ class Builder:
         self._made: dict[tuple[Constant, str], str] = {}
         self._wishes: dict[str, tuple[str, bool]] = {}
         self._folded = 0
+        self._roots: dict[str, str] = {}
+        self._joined: dict[str, tuple[int, tuple[Activation, ...]]] = {}
+        self._made_by: dict[str, Node[Op]] = {}
 
     def new(self, wish: str, shape: Shape, made_up: bool = False) -> str:
         """An internal name for a value that is called ``wish`` in the file, or only by us."""
@@ -111,9 +146,15 @@ class Builder:
         return name
 
     def emit(
-        self, op: Op, inputs: tuple[str, ...], name: str, wish: str, made_up: bool = False
+        self,
+        op: Op,
+        inputs: tuple[str, ...],
+        name: str,
+        wish: str,
+        made_up: bool = False,
+        batch: int = 0,
     ) -> Activation:
-        """Add a node on values with these internal names.
+        """Add a node on values with these internal names; ``batch`` is the result's batch axis.
 
         Raises:
             ShapeError: the op does not take them.
@@ -127,7 +168,53 @@ class Builder:
             )
         output = self.new(wish, shape, made_up)
         self._nodes.append(Node(name, op, inputs, output))
-        return Activation(output, shape)
+        self._made_by[output] = self._nodes[-1]
+        return Activation(output, shape, batch=batch)
+
+    def maker(self, x: Activation) -> Node[Op] | None:
+        """The node that gives ``x``; None for the input."""
+        return self._made_by.get(x.id)
+
+    def reshaped(self, x: Activation, shape: Shape, batch: int, name: str, wish: str) -> Activation:
+        """``x`` in another shape of as many values; of several in a row only the last stays."""
+        if shape == x.shape:
+            return replace(x, batch=batch)
+        root = self._roots.get(x.id, x.id)
+        if self._shapes[root] == shape:
+            self._wishes[root] = (wish, False)
+            return Activation(root, shape, batch=batch)
+        op = Flatten() if len(shape) == 1 else Reshape(shape)
+        y = self.emit(op, (root,), name, wish, batch=batch)
+        self._roots[y.id] = root
+        return y
+
+    def joined(self, parts: tuple[Activation, ...], axis: int, name: str, wish: str) -> Activation:
+        """The parts one behind the other along an axis of ours."""
+        if len(parts) == 1:
+            return parts[0]
+        ids = tuple(part.id for part in parts)
+        y = self.emit(Concat(axis), ids, name, wish, batch=parts[0].batch)
+        self._joined[y.id] = (axis, parts)
+        return y
+
+    def sliced(self, x: Activation, op: Slice, name: str, wish: str) -> Activation:
+        """A part of ``x``: all of it, one of the parts that it was joined from, or a Slice."""
+        if (op.start, op.stop, op.step) == (0, x.shape[op.axis], 1):
+            return x
+        axis, parts = self._joined.get(x.id, (-1, ()))
+        if axis == op.axis and op.step == 1:
+            start = 0
+            for part in parts:
+                stop = start + part.shape[axis]
+                if (start, stop) == (op.start, op.stop):
+                    return replace(part, batch=x.batch)
+                start = stop
+        return self.emit(op, (x.id,), name, wish, batch=x.batch)
+
+    def folded(self, name: str, value: Array, parts: tuple[Constant, ...] = ()) -> Constant:
+        """A constant worked out from others."""
+        self.spend(value)
+        return Constant(name, lambda: value, parts)
 
     def turned(self, x: Activation, axes: Shape, name: str, wish: str) -> Activation:
         """``x`` with its axes reordered, by a node of our own."""
@@ -135,10 +222,18 @@ class Builder:
             return x
         return self.emit(Transpose(axes), (x.id,), name, wish, made_up=True)
 
-    def between(self, op: Op, axes: Shape, x: Activation, name: str, wish: str) -> Activation:
+    def between(
+        self,
+        op: Op,
+        axes: Shape,
+        x: Activation,
+        name: str,
+        wish: str,
+        weights: tuple[str, ...] = (),
+    ) -> Activation:
         """``op`` on ``x`` with its axes reordered, and the result's axes put back."""
         turned = self.turned(x, axes, f"{name}_in", f"{wish}_in")
-        y = self.emit(op, (turned.id,), name, wish)
+        y = self.emit(op, (turned.id, *weights), name, wish)
         return self.turned(y, inverse(axes), f"{name}_out", f"{wish}_out")
 
     def linear(
@@ -156,7 +251,7 @@ class Builder:
         total = layer.bias if bias is None else bias
         if total is not None:
             inputs.append(self.add_weight(bias_name or layer.bias_name, total))
-        y = self.emit(layer.op, tuple(inputs), layer.name, wish)
+        y = self.emit(layer.op, tuple(inputs), layer.name, wish, batch=layer.batch)
         if layer.back is not None:
             y = self.turned(y, layer.back, f"{layer.name}_out", f"{wish}_out")
         known = replace(layer, bias=total, bias_name=bias_name or layer.bias_name)

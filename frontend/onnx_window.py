@@ -4,37 +4,70 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from .graph import MAX_ELEMENTS
 from .onnx_call import Call
 from .onnx_layout import channels_first
 from .onnx_values import Builder, RefusedError, Value
 from .ops import AveragePool, MaxPool, Shape, Window
+from .ops.window import ceil_pad
+
+Pads = tuple[tuple[int, int], ...]
 
 
 def conv_window(call: Call, kernel: Shape, spatial: Shape) -> Window:
     """The window of a convolution whose weight has the spatial shape ``kernel``."""
-    if tuple(call.get("kernel_shape", kernel)) != kernel:
-        raise call.damaged("kernel_shape", f"{kernel}, as the weight has")
-    return _window(call, kernel, spatial)
+    return _bounded(call, _padded(call, _kernel(call, kernel), spatial), spatial)
+
+
+def transposed_window(call: Call, kernel: Shape, spatial: Shape) -> tuple[Window, Shape]:
+    """The window of a transposed convolution, and the output padding.
+
+    The output's shape follows from the pads, or the pads from the output's shape (``auto_pad``
+    SAME wants the input's times the stride); then an odd one goes where ONNX says.
+    """
+    window = _plain(call, _kernel(call, kernel))
+    rank = len(kernel)
+    extra = tuple(call.get("output_padding", (0,) * rank))
+    mode = _mode(call)
+    wanted = call.get("output_shape", None)
+    if len(extra) != rank or min(extra) < 0:
+        raise call.damaged("output_padding", f"{rank} sizes of at least 0")
+    if mode.startswith("SAME") and wanted is None:
+        wanted = [n * step for n, step in zip(spatial, window.stride, strict=True)]
+    if wanted is None:
+        pad = _pads(call, rank) if mode == "NOTSET" else window.pad
+        return replace(window, pad=pad), extra
+    if len(wanted) != rank:
+        raise call.damaged("output_shape", f"{rank} sizes")
+    axes = zip(spatial, window.stride, window.reach, extra, wanted, strict=True)
+    totals = [(n - 1) * step + reach + more - out for n, step, reach, more, out in axes]
+    if min(totals) < 0:
+        raise RefusedError(f"gives less than the {wanted} that it asks for")
+    smaller = [(total // 2, total - total // 2) for total in totals]
+    upper = mode == "SAME_UPPER"
+    return replace(window, pad=tuple(p if upper else p[::-1] for p in smaller)), extra
 
 
 def max_pool(builder: Builder, call: Call) -> Value:
-    return _pool(builder, call, MaxPool)
+    return _pool(builder, call, lambda window, pads: MaxPool(window))
 
 
 def average_pool(builder: Builder, call: Call) -> Value:
-    """Without padding, where it does not matter whether padding counts."""
-    return _pool(builder, call, _average)
+    """Padding that the file asks for may count; what ``ceil_mode`` adds to it does not."""
+
+    def make(window: Window, pads: Pads) -> AveragePool:
+        counts = call.get("count_include_pad", 0) and any(map(any, pads))
+        return AveragePool(window, pads if counts else ())
+
+    return _pool(builder, call, make)
 
 
-def _average(window: Window) -> AveragePool:
-    if window.padded:
-        raise RefusedError("averages over padding; supported: no padding")
-    return AveragePool(window)
-
-
-def _pool(builder: Builder, call: Call, make: Callable[[Window], MaxPool | AveragePool]) -> Value:
+def _pool(
+    builder: Builder, call: Call, make: Callable[[Window, Pads], MaxPool | AveragePool]
+) -> Value:
+    """``make`` gets the window, and its padding without that of ``ceil_mode``."""
     x = call.data()
     spatial = x.shape[1:]
     if len(spatial) not in (1, 2):
@@ -42,47 +75,72 @@ def _pool(builder: Builder, call: Call, make: Callable[[Window], MaxPool | Avera
     kernel = tuple(call.get("kernel_shape", ()))
     if len(kernel) != len(spatial):
         raise call.damaged("kernel_shape", f"{len(spatial)} sizes")
-    window = _window(call, kernel, spatial)
-    if call.get("ceil_mode", 0) and any(
-        (size + sum(pad) - k) % step
-        for size, pad, k, step in zip(spatial, window.pad, kernel, window.stride, strict=True)
-    ):
-        raise RefusedError("attribute 'ceil_mode' adds windows beyond the input; supported: 0")
-    last = channels_first(len(x.shape))
-    return builder.between(make(window), last, x, call.name, call.output)
-
-
-def _window(call: Call, kernel: Shape, spatial: Shape) -> Window:
-    """The window, with its padding worked out for data of the spatial shape given."""
     window = _padded(call, kernel, spatial)
+    pads = window.pad
+    if call.get("ceil_mode", 0):
+        axes = zip(spatial, kernel, window.stride, pads, window.dilation, strict=True)
+        more = tuple((p[0], p[1] + ceil_pad(n, k, s, p, d)) for n, k, s, p, d in axes)
+        window = replace(window, pad=more)
+    last = channels_first(len(x.shape))
+    op = make(_bounded(call, window, spatial), pads)
+    return builder.between(op, last, x, call.name, call.output)
+
+
+def _kernel(call: Call, kernel: Shape) -> Shape:
+    if tuple(call.get("kernel_shape", kernel)) != kernel:
+        raise call.damaged("kernel_shape", f"{kernel}, as the weight has")
+    return kernel
+
+
+def _bounded(call: Call, window: Window, spatial: Shape) -> Window:
     padded = [size + sum(pad) for size, pad in zip(spatial, window.pad, strict=True)]
     if math.prod(padded) > MAX_ELEMENTS:
         raise call.damaged("pads", f"at most {MAX_ELEMENTS} positions")
     return window
 
 
-def _padded(call: Call, kernel: Shape, spatial: Shape) -> Window:
+def _plain(call: Call, kernel: Shape) -> Window:
+    """The window without its padding."""
     rank = len(kernel)
     stride = tuple(call.get("strides", (1,) * rank))
     if len(stride) != rank or min(stride, default=0) < 1 or min(kernel, default=0) < 1:
         raise call.damaged("strides", f"{rank} positive steps, and a kernel of positive size")
-    mode = call.get("auto_pad", "NOTSET")
+    dilation = tuple(call.get("dilations", (1,) * rank))
+    if len(dilation) != rank or min(dilation) < 1:
+        raise call.damaged("dilations", f"{rank} positive steps")
+    return Window(kernel, stride, ((0, 0),) * rank, dilation)
+
+
+def _mode(call: Call) -> str:
+    """How padding is given: by ``pads`` (NOTSET), or in one of three ways by the op itself."""
+    mode: str = call.get("auto_pad", "NOTSET")
+    if mode not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
+        raise call.damaged("auto_pad", "NOTSET, VALID, SAME_UPPER or SAME_LOWER")
+    if mode != "NOTSET" and any(call.get("pads", ())):
+        raise RefusedError("has both 'pads' and 'auto_pad'; supported: one of them")
+    return mode
+
+
+def _pads(call: Call, rank: int) -> Pads:
     pads = call.get("pads", [0] * (2 * rank))
     if len(pads) != 2 * rank:
         raise call.damaged("pads", f"{2 * rank} sizes")
+    return tuple(zip(pads[:rank], pads[rank:], strict=True))
+
+
+def _padded(call: Call, kernel: Shape, spatial: Shape) -> Window:
+    window = _plain(call, kernel)
+    mode = _mode(call)
     if mode == "NOTSET":
-        return Window(kernel, stride, tuple(zip(pads[:rank], pads[rank:], strict=True)))
-    if any(pads):
-        raise RefusedError("has both 'pads' and 'auto_pad'; supported: one of them")
+        return replace(window, pad=_pads(call, len(kernel)))
     if mode == "VALID":
-        return Window.of(kernel, stride)
-    if mode not in ("SAME_UPPER", "SAME_LOWER"):
-        raise call.damaged("auto_pad", "NOTSET, VALID, SAME_UPPER or SAME_LOWER")
+        return window
     totals = [
-        (-(-size // step) - 1) * step + k - size
-        for size, k, step in zip(spatial, kernel, stride, strict=True)
+        (-(-size // step) - 1) * step + reach - size
+        for size, reach, step in zip(spatial, window.reach, window.stride, strict=True)
     ]
     if min(totals) < 0 and call.op != "Conv":
         raise RefusedError(f"attribute 'auto_pad' is {mode}, and its windows skip values")
     less = [(max(total, 0) // 2, (max(total, 0) + 1) // 2) for total in totals]
-    return Window(kernel, stride, tuple(less if mode == "SAME_UPPER" else [p[::-1] for p in less]))
+    upper = mode == "SAME_UPPER"
+    return replace(window, pad=tuple(pad if upper else pad[::-1] for pad in less))

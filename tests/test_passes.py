@@ -26,6 +26,7 @@ from lutra.frontend.ops import (
     Transpose,
     Window,
 )
+from lutra.frontend.pass_sink import sink_transposes
 from lutra.frontend.passes import (
     PASSES,
     Pass,
@@ -34,7 +35,6 @@ from lutra.frontend.passes import (
     drop_unused,
     fold_flatten,
     simplify,
-    sink_transposes,
 )
 
 from .onnx_models import chain, data

@@ -1,0 +1,196 @@
+"""ONNX's ops that cut, join, extend and repeat values along axes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .errors import ModelError, ShapeError
+from .onnx_call import Call, meant
+from .onnx_values import Activation, Builder, Constant, RefusedError, Value
+from .ops import Pad, Shape, Slice, Upsample
+
+
+def concat(builder: Builder, call: Call) -> Value:
+    values = [value for value in call.inputs if value is not None]
+    constants = tuple(value for value in values if isinstance(value, Constant))
+    axis = call.get("axis", 1)
+    if len(constants) == len(values):
+        arrays = [value.array for value in constants]
+        shapes = [array.shape for array in arrays]
+        for array in arrays:
+            builder.spend(array)
+        try:
+            joined = np.concatenate(arrays, axis)
+        except ValueError:
+            raise ShapeError("constants cannot be joined", found=shapes, expected=axis) from None
+        return Constant(call.output, lambda: joined, constants)
+    if constants:
+        raise RefusedError("joins a constant to data; supported: data alone")
+    parts = tuple(call.data(i, anywhere=True) for i in range(len(values)))
+    x = parts[0]
+    if any((part.rank, part.batch) != (x.rank, x.batch) for part in parts):
+        raise RefusedError("is of values with different axes, or the batch on different ones")
+    return builder.joined(parts, call.axis(x, axis), call.name, call.output)
+
+
+def slice_(builder: Builder, call: Call) -> Value:
+    """One of our slices for each axis; the batch must stay whole."""
+    x = call.data(anywhere=True)
+    if call.since < 10:
+        starts, ends = call.get("starts", []), call.get("ends", [])
+        axes, steps = call.get("axes", None), None
+    else:
+        starts, ends = call.integers(1), call.integers(2)
+        axes = call.integers(3) if call.value(3) is not None else None
+        steps = call.integers(4) if call.value(4) is not None else None
+    axes = list(range(len(starts))) if axes is None else axes
+    steps = [1] * len(starts) if steps is None else steps
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise ModelError("its starts, ends, axes and steps do not fit", found=(starts, ends))
+    for i, (axis, start, end, step) in enumerate(zip(axes, starts, ends, steps, strict=True)):
+        whole = start == 0 and end >= 2**31 - 1 and step == 1
+        if whole and axis in (x.batch, x.batch - x.rank):
+            continue
+        own = call.axis(x, axis, "axes")
+        start, stop, step = slice(start, end, step).indices(x.shape[own])
+        name = call.name if i == 0 else f"{call.name}_{i}"
+        x = builder.sliced(x, Slice(own, start, stop, step), name, call.output)
+    return x
+
+
+def split(builder: Builder, call: Call) -> tuple[Value, ...]:
+    """One slice for each part."""
+    x = call.data(anywhere=True)
+    own = call.axis(x, call.get("axis", 0))
+    size, count = x.shape[own], len(call.outputs)
+    sizes = call.get("split", None)
+    if call.since >= 13 and call.value(1) is not None:
+        sizes = call.integers(1)
+    if sizes is None:
+        if call.get("num_outputs", count) != count:
+            raise call.damaged("num_outputs", f"{count} outputs")
+        chunk = -(-size // count)
+        sizes = [min(chunk, size - start) for start in range(0, size, chunk)]
+    if len(sizes) != count or min(sizes) < 1 or sum(sizes) != size:
+        raise ShapeError("does not split the axis", found=sizes, expected=f"{size} in {count}")
+    parts = []
+    start = 0
+    for i, (part, output) in enumerate(zip(sizes, call.outputs, strict=True)):
+        op = Slice(own, start, start + part)
+        parts.append(builder.sliced(x, op, f"{call.name}_{i}", output or call.output))
+        start += part
+    return tuple(parts)
+
+
+def gather(builder: Builder, call: Call) -> Value:
+    """One index along one axis, which goes if the index has no axis."""
+    x, indices = call.data(anywhere=True), call.constant(1).array
+    axis = call.get("axis", 0)
+    own = call.axis(x, axis)
+    if indices.dtype.kind != "i" or indices.size != 1 or indices.ndim > 1:
+        raise RefusedError(f"has indices of shape {indices.shape}; supported: one index")
+    size = x.shape[own]
+    index = int(indices.reshape(()))
+    if not -size <= index < size:
+        raise ShapeError("takes what is not there", found=index, expected=f"indices below {size}")
+    index %= size
+    drops = indices.ndim == 0
+    wish = f"{call.output}_kept" if drops else call.output
+    y = builder.sliced(x, Slice(own, index, index + 1), call.name, wish)
+    if not drops:
+        return y
+    shape = (*x.shape[:own], *x.shape[own + 1 :])
+    batch = x.batch - (axis % x.rank < x.batch)
+    return builder.reshaped(y, shape, batch, f"{call.name}_drop", call.output)
+
+
+def pad(builder: Builder, call: Call) -> Value:
+    """With a constant; the batch gets none."""
+    x = call.data()
+    value = float(call.get("value", 0.0))
+    pads = call.get("pads", None) if call.since < 11 else call.integers(1)
+    if call.since >= 11 and call.value(2) is not None:
+        array = call.weight(2).array
+        if array.size != 1:
+            raise ModelError("its value is no number", found=array.shape)
+        value = float(array.reshape(()))
+    axes = call.integers(3) if call.value(3) is not None else list(range(x.rank))
+    if pads is None or len(pads) != 2 * len(axes):
+        raise call.damaged("pads", f"{2 * len(axes)} sizes")
+    if min(pads, default=0) < 0:
+        raise RefusedError(f"by {pads} cuts values off; supported: sizes of at least 0")
+    before, after = [0] * len(x.shape), [0] * len(x.shape)
+    for i, axis in enumerate(axes):
+        sizes = pads[i], pads[i + len(axes)]
+        if any(sizes):
+            own = call.axis(x, axis, "axes")
+            before[own], after[own] = sizes
+    op = Pad(tuple(before), tuple(after), meant(value))
+    return builder.emit(op, (x.id,), call.name, call.output)
+
+
+REPEATS = {
+    ("asymmetric", "floor"),
+    ("half_pixel", "round_prefer_floor"),
+    ("half_pixel", "round_prefer_ceil"),
+    ("half_pixel_symmetric", "round_prefer_floor"),
+    ("half_pixel_symmetric", "round_prefer_ceil"),
+    ("pytorch_half_pixel", "round_prefer_floor"),
+    ("pytorch_half_pixel", "round_prefer_ceil"),
+    ("tf_half_pixel_for_nn", "floor"),
+}
+"""Coordinates and rounding with which the nearest of an upsampling by integers is a repetition.
+
+Output j of n / s positions is of input (j + 1/2) / s - 1/2, rounded, or of j / s or (j + 1/2) / s,
+rounded down: each is j // s for every integer s.
+"""
+
+
+def resize(builder: Builder, call: Call) -> Value:
+    """Upsampling by integers that repeats each value; the sizes may be given instead."""
+    x = call.data()
+    if call.since >= 11:
+        way = (
+            call.get("coordinate_transformation_mode", "half_pixel"),
+            call.get("nearest_mode", "round_prefer_floor"),
+        )
+        if way not in REPEATS:
+            raise RefusedError(f"is by {way[0]} and {way[1]}; supported: asymmetric and floor")
+    sizes = _resized(builder, call, x)
+    factors = [new // old for new, old in zip(sizes, x.shape, strict=True)]
+    if min(factors) < 1 or any(
+        old * factor != new for old, factor, new in zip(x.shape, factors, sizes, strict=True)
+    ):
+        raise RefusedError(f"from {x.shape} to {sizes}; supported: to multiples")
+    wide = [axis for axis, factor in enumerate(factors) if factor > 1]
+    still = [axis for axis in range(len(factors)) if axis not in wide]
+    if len(still) < 1:
+        raise RefusedError("repeats along every axis; supported: all but the channels")
+    # Our last axis has no factor; where the last of ONNX has one, another goes there.
+    channels = still[-1] if still[-1] == len(factors) - 1 else still[0]
+    order = (*(axis for axis in range(len(factors)) if axis != channels), channels)
+    op = Upsample(tuple(factors[axis] for axis in order[:-1]))
+    return builder.between(op, order, x, call.name, call.output)
+
+
+def _resized(builder: Builder, call: Call, x: Activation) -> Shape:
+    """The shape of the result without the batch, from scales or sizes."""
+    scales = call.get("scales", None)
+    at = 1 if call.since < 11 else 2
+    if scales is None and call.value(at) is not None:
+        scales = [float(scale) for scale in call.weight(at).array.reshape(-1)]
+    shape = [builder.batch or 0, *x.shape]
+    given = scales or call.integers(3)
+    axes = call.get("axes", None) or list(range(x.rank))
+    if len(axes) != len(given) or any(not -x.rank <= axis < x.rank for axis in axes):
+        raise ShapeError("has too few scales", found=given, expected=f"{x.rank} numbers")
+    found: list[float] = list(shape)
+    for axis, number in zip(axes, given, strict=True):
+        if axis % x.rank == 0 and number != (1 if scales else shape[0]):
+            raise RefusedError("resizes the batch")
+        found[axis] = number * shape[axis] if scales else number
+    if any(not math.isfinite(number) or number != round(number) for number in found):
+        raise RefusedError(f"has scales {given}; supported: integers")
+    return tuple(int(number) for number in found[1:])
