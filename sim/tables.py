@@ -78,8 +78,7 @@ class _Tables:
         needed = {loop.result, *self.wanted, *(state.after for state in loop.states)}
         body = self.among(loop.body, needed)
         read = dict.fromkeys(name for inner in body for name in inner.inputs)
-        known = {*self.graph.constants, *self.constants}
-        constants = tuple(name for name in read if name in known)
+        constants = (*loop.constants, *(name for name in read if name in self.constants))
         op = dataclasses.replace(loop, body=tuple(body), constants=constants)
         return dataclasses.replace(node, op=op, inputs=(node.inputs[0], *constants))
 
@@ -97,7 +96,8 @@ class _Tables:
         kept: list[Node[Any]] = []
         read = set(needed)
         for node in reversed(nodes):
-            if node.output not in read:
+            body = node.op.body if isinstance(node.op, Recurrence) else ()
+            if read.isdisjoint({node.output, *(inner.output for inner in body)}):
                 continue
             function = functions[node.output]
             if node.output in {*leaving, *needed} and self._pays(function):

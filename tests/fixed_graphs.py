@@ -91,13 +91,13 @@ class Maker:
         shifts = (most - self.formats[a].fraction, most - self.formats[b].fraction)
         return self.add(Combine(shifts, negative), a, b)
 
-    def lut(self, x: str, function: Callable[[Array], Array], fraction: int) -> str:
+    def lut(self, x: str, function: Callable[[Array], Array], fraction: int, name: str = "") -> str:
         """A table of a function of real numbers, or of any other numbers."""
         format_ = self.formats[x]
         raw = np.arange(1 << format_.width)
         raw = np.where(raw > format_.high, raw - (1 << format_.width), raw)
         entries = np.floor(function(raw * format_.step) * 2.0**fraction + 0.5)
-        return self.add(Lut(Function.TANH), x, self.constant(entries, fraction))
+        return self.add(Lut(Function.TANH), x, self.constant(entries, fraction), name=name)
 
     def interpolated(
         self, x: str, function: Callable[[Array], Array], to: Format, bits: int, name: str = ""
@@ -130,9 +130,13 @@ class Maker:
             self.define(part, self.formats[x], self.bounds[x], (units,))
         for before, _, format_ in states:
             self.define(before, format_, whole(format_), (units,))
-        self.body = []
-        leaving = body()
-        nodes, self.body = tuple(self.body), None
+        inner: list[Node[FixedOp]] = []
+        self.body = inner
+        try:
+            leaving = body()
+        finally:
+            self.body = None
+        nodes = tuple(inner)
         read = {name for node in nodes for name in node.inputs}
         constants = tuple(name for name in self.constants if name in read)
         kept = tuple(State(before, after) for before, after, _ in states)
