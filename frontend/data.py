@@ -24,6 +24,19 @@ class Splits(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples, and targets where there are any.
+
+    Attributes:
+        x: float32, sample axis first, in the layout of the network's input.
+        y: class numbers or values, one a sample; None for no targets.
+    """
+
+    x: Array
+    y: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples ``x`` and targets ``y``, both with the sample axis first.
 

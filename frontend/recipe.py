@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, Self, TypeVar, runtime_checkable
 
 from rich.console import Console
 
-from .data import Splits
+from .data import Samples, Splits
 from .errors import LutraError, ModelError
 from .graph import Graph
-from .history import History
+from .history import AdversarialHistory, History
 from .layers import Layer
 from .losses import CrossEntropy, Loss
 from .model import Model
@@ -32,6 +32,14 @@ Value = TypeVar("Value")
 BUILT_IN = {
     "digits-mlp": "lutra.examples.digits_mlp",
     "digits-cnn": "lutra.examples.digits_cnn",
+    "digits-resnet": "lutra.examples.digits_resnet",
+    "digits-lstm": "lutra.examples.digits_lstm",
+    "digits-gru": "lutra.examples.digits_gru",
+    "digits-attention": "lutra.examples.digits_attention",
+    "digits-attention-multiplicative": "lutra.examples.digits_attention_multiplicative",
+    "digits-transformer": "lutra.examples.digits_transformer",
+    "digits-gan": "lutra.examples.digits_gan",
+    "image-filters": "lutra.examples.image_filters",
 }
 """Recipes that come with Lutra, and their modules."""
 
@@ -44,20 +52,68 @@ class Trained:
         model: the trained model, the recipe's head included.
         graph: the same network, ready for export.
         history: every epoch.
-        test_accuracy: share of the test set that is classified right; None for no classes.
-        data: the datasets that were used.
+        calibration: samples to choose fixed-point formats from.
+        test: samples to judge by, which it was not trained on.
+        test_accuracy: share of the test samples that are classified right; None for no classes.
+        remarks: how else it was judged, in lines for people.
     """
 
     model: Model
     graph: Graph
-    history: History
-    test_accuracy: float | None
-    data: Splits
+    history: History | AdversarialHistory
+    calibration: Samples
+    test: Samples
+    test_accuracy: float | None = None
+    remarks: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class AnyRecipe(Protocol):
+    """How one network comes about: what ``lutra train`` needs of a recipe.
+
+    Attributes:
+        name: what the network is called.
+        description: one line for people.
+        load: gets the data.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def load(self) -> Callable[[], object]: ...
+
+    def run(
+        self,
+        *,
+        epochs: int | None = None,
+        seed: int = 0,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        console: Console | None = None,
+    ) -> Trained:
+        """Make the network, and judge it.
+
+        Args:
+            epochs: instead of the recipe's own number.
+            seed: of all that is drawn at random.
+            checkpoint, resume, console: as for :func:`lutra.frontend.training.fit`.
+
+        Raises:
+            LutraError: data is missing, the run cannot go on (see ``fit``), or this kind of recipe
+                cannot make sense of an argument.
+        """
+
+    def guarded(self, guard: Guard) -> Self:
+        """The same recipe, with the guard around each function that its file defines."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is built and trained.
+    """How one network is built, and trained on samples with targets.
 
     Attributes:
         name: what the network is called.
@@ -93,16 +149,7 @@ class Recipe:
         resume: bool = False,
         console: Console | None = None,
     ) -> Trained:
-        """Train, and judge by the test set.
-
-        Args:
-            epochs: instead of the recipe's own number.
-            seed: of the start weights, the shuffling and dropout.
-            checkpoint, resume, console: as for :func:`lutra.frontend.training.fit`.
-
-        Raises:
-            LutraError: data is missing or the run cannot go on; see ``fit``.
-        """
+        """Train, and judge by the test set; see :class:`AnyRecipe`."""
         data = self.load()
         model = self.build(seed)
         history = fit(
@@ -120,10 +167,70 @@ class Recipe:
             console=console,
         )
         model = model.then(*self.head)
-        return Trained(model, model.graph(self.name), history, accuracy(model, data.test), data)
+        return Trained(
+            model,
+            model.graph(self.name),
+            history,
+            calibration=Samples(data.train.x, data.train.y),
+            test=Samples(data.test.x, data.test.y),
+            test_accuracy=accuracy(model, data.test),
+        )
+
+    def guarded(self, guard: Guard) -> Recipe:
+        return replace(
+            self,
+            build=guard(self.build),
+            load=guard(self.load),
+            optimiser=guard(self.optimiser),
+        )
 
 
-def load_recipe(name_or_path: str | Path) -> Recipe:
+@dataclass(frozen=True)
+class GivenRecipe:
+    """How a network is built whose weights are known; nothing is trained.
+
+    Attributes:
+        name: what the network is called.
+        description: one line for people.
+        build: makes the model with its weights.
+        load: gets samples to choose formats from, and others to judge by.
+    """
+
+    name: str
+    description: str
+    build: Callable[[], Model]
+    load: Callable[[], tuple[Samples, Samples]]
+
+    def run(
+        self,
+        *,
+        epochs: int | None = None,
+        seed: int = 0,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        console: Console | None = None,
+    ) -> Trained:
+        """Build the network; the checkpoint and the console are not needed.
+
+        Raises:
+            LutraError: data is missing, or an argument is for training.
+        """
+        for what, used in (("epochs", epochs is not None), ("seed", seed != 0), ("resume", resume)):
+            if used:
+                raise LutraError(
+                    f"the recipe {self.name} trains nothing: its weights are given",
+                    found=f"the option {what}",
+                    remedy=f"Leave out {what}",
+                )
+        calibration, test = self.load()
+        model = self.build()
+        return Trained(model, model.graph(self.name), History(), calibration, test)
+
+    def guarded(self, guard: Guard) -> GivenRecipe:
+        return replace(self, build=guard(self.build), load=guard(self.load))
+
+
+def load_recipe(name_or_path: str | Path) -> AnyRecipe:
     """Find a recipe.
 
     Args:
@@ -139,18 +246,12 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     path = Path(name_or_path)
     if not path.is_file():
         raise _unknown(text)
-    recipe = _recipe_of(_run_file(path), text)
-    return replace(
-        recipe,
-        build=_Guarded(recipe.build, path),
-        load=_Guarded(recipe.load, path),
-        optimiser=_Guarded(recipe.optimiser, path),
-    )
+    return _recipe_of(_run_file(path), text).guarded(Guard(path))
 
 
-def _recipe_of(module: ModuleType, file: str) -> Recipe:
+def _recipe_of(module: ModuleType, file: str) -> AnyRecipe:
     recipe = getattr(module, "recipe", None)
-    if not isinstance(recipe, Recipe):
+    if not isinstance(recipe, AnyRecipe):
         raise ModelError(
             "the file defines no recipe",
             file=file,
@@ -216,16 +317,18 @@ def _failure(path: Path, error: BaseException) -> ModelError:
 
 
 @dataclass(frozen=True)
-class _Guarded(Generic[Arguments, Value]):
-    """A function of a recipe file's; what goes wrong in it is an error of that file's."""
+class Guard:
+    """Put around functions of a recipe file: what goes wrong in them is an error of that file's."""
 
-    function: Callable[Arguments, Value]
     path: Path
 
-    def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
-        try:
-            return self.function(*args, **kwargs)
-        except (LutraError, MemoryError):
-            raise
-        except (Exception, SystemExit) as error:
-            raise _failure(self.path, error) from error
+    def __call__(self, function: Callable[Arguments, Value]) -> Callable[Arguments, Value]:
+        def guarded(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
+            try:
+                return function(*args, **kwargs)
+            except (LutraError, MemoryError):
+                raise
+            except (Exception, SystemExit) as error:
+                raise _failure(self.path, error) from error
+
+        return guarded

@@ -23,6 +23,7 @@ from .console import (
 from .demo import run_demo
 from .doctor import diagnose, print_diagnosis
 from .frontend.errors import LutraError, clip
+from .frontend.recipe import BUILT_IN
 from .frontend.storage import check_distinct, check_file, check_folder
 from .hls_templates.project import Options
 from .options import (
@@ -116,6 +117,13 @@ def demo(output: Path | None, recipe: str, ap_include: str | None) -> int:
 
 
 @cli.command(
+    help=f"""Train RECIPE and export it to ONNX.
+
+    RECIPE is a Python file that defines `recipe`, or one that comes with Lutra:
+    {", ".join(BUILT_IN)}.
+
+    After each epoch a checkpoint is written beside the model; --resume goes on from it.
+    """,
     epilog="Example: lutra train digits-cnn -o cnn.onnx --data-out data",
     short_help="Train a recipe and export it to ONNX.",
 )
@@ -139,16 +147,12 @@ def demo(output: Path | None, recipe: str, ap_include: str | None) -> int:
 @file_option(
     "--data-out",
     metavar="FOLDER",
-    help="Also write calibration.npz (training samples) and test.npz there.",
+    help="Also write calibration.npz and test.npz, samples and any labels, there.",
 )
 def train(
     recipe: str, output: Path, epochs: int | None, seed: int, resume: bool, data_out: Path | None
 ) -> None:
-    """Train RECIPE and export it to ONNX.
-
-    RECIPE is a built-in one (digits-mlp, digits-cnn) or a Python file that defines `recipe`.
-    After each epoch a checkpoint is written beside the model; --resume goes on from it.
-    """
+    """Train a recipe, export it, and say how good it is."""
     console = open_console()
     trained = workflow.train_recipe(
         recipe, output, epochs=epochs, seed=seed, resume=resume, data_out=data_out, console=console
@@ -156,8 +160,10 @@ def train(
     if trained.test_accuracy is not None:
         say(
             console,
-            f"accuracy on {len(trained.data.test)} test samples: {trained.test_accuracy:.2%}",
+            f"accuracy on {len(trained.test.x)} test samples: {trained.test_accuracy:.2%}",
         )
+    for remark in trained.remarks:
+        say(console, remark)
     for path in (output, *((data_out,) if data_out else ())):
         say(console, f"wrote {path}")
 

@@ -44,8 +44,10 @@ def run_demo(output: Path, recipe_name: str, ap_include: str | None, console: Co
         trained = recipe.run(checkpoint=Path(folder) / "checkpoint.npz", console=console)
     workflow.write_data(output, trained)
     if trained.test_accuracy is not None:
-        count = len(trained.data.test)
+        count = len(trained.test.x)
         say(console, f"accuracy on {count} test images, in float: {trained.test_accuracy:.2%}")
+    for remark in trained.remarks:
+        say(console, remark)
 
     console.rule("2  export to ONNX", align="left")
     save(trained.graph, output / "model.onnx")

@@ -8,7 +8,6 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from rich.console import Console
 
 from . import show
 from .console import counting, say, tracking
-from .frontend.data import require
+from .frontend.data import Samples, require
 from .frontend.datafile import load_samples
 from .frontend.errors import LutraError, ModelError, OutputError
 from .frontend.graph import Graph
@@ -45,19 +44,6 @@ VERIFYING = ("compiling the C++", "C simulation")
 
 GOLDEN_FRAMES = 16
 """Frames of golden vectors that a project carries unless the user says otherwise."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Data of a user's, checked against a network.
-
-    Attributes:
-        x: float32 samples in the user's layout.
-        y: labels, where there are any.
-    """
-
-    x: Array
-    y: Array | None
 
 
 def read_samples(path: str | Path, graph: Graph, *, labels: bool = False) -> Samples:
@@ -179,10 +165,10 @@ def make_folder(folder: Path) -> None:
 
 
 def write_data(folder: Path, trained: Trained) -> None:
-    """Write ``calibration.npz`` (training samples) and ``test.npz`` (x and y)."""
+    """Write ``calibration.npz`` and ``test.npz``: samples x and, if there are any, targets y."""
     make_folder(folder)
-    for name, data in (("calibration.npz", trained.data.train), ("test.npz", trained.data.test)):
-        write_arrays(folder / name, {"x": data.x, "y": data.y})
+    for name, data in (("calibration.npz", trained.calibration), ("test.npz", trained.test)):
+        write_arrays(folder / name, {"x": data.x} | ({} if data.y is None else {"y": data.y}))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "quantize": {"frontend", "quantize"},
     "sim": {"frontend", "quantize", "sim"},
     "hls_templates": {"frontend", "quantize", "hls_templates"},
-    "examples": {"frontend", "examples"},
+    "examples": {"frontend", "quantize", "sim", "examples"},
     DOOR: {"frontend", "quantize", "sim", "hls_templates", "examples", DOOR},
 }
 # The csim harness compiles what the generator writes, so it alone may call it.

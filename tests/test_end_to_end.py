@@ -42,8 +42,8 @@ def test_a_recipe_keeps_its_promise(name: str, least: float, tmp_path: Path) -> 
     trained = load_recipe(name).run()
     save(trained.graph, tmp_path / "model.onnx")
     graph = load(tmp_path / "model.onnx")
-    train, _, test = trained.data
-    fixed = lower(graph, calibrate(graph, Settings(), train.x))
+    test = trained.test
+    fixed = lower(graph, calibrate(graph, Settings(), trained.calibration.x))
     answers = Simulator(fixed).predict(test.x).argmax(axis=1)
     accuracy = float((answers == test.y).mean())
     assert trained.test_accuracy is not None
@@ -51,7 +51,7 @@ def test_a_recipe_keeps_its_promise(name: str, least: float, tmp_path: Path) -> 
     assert accuracy >= trained.test_accuracy - WORST_LOSS
     result = verified(fixed, test.x, tmp_path)
     assert (result.wrong, result.first) == (0, None)
-    assert result.compared > 100 * len(test)
+    assert result.compared > 100 * len(test.x)
 
 
 @pytest.mark.skipif("LUTRA_MODEL_DIR" not in os.environ, reason="LUTRA_MODEL_DIR is not set")

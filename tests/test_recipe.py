@@ -8,10 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lutra.examples import digits_cnn, digits_mlp
+from lutra.frontend.data import Samples
 from lutra.frontend.errors import LutraError, ModelError, ToolchainError
 from lutra.frontend.graph import evaluate
+from lutra.frontend.history import History
+from lutra.frontend.layers import Dense
+from lutra.frontend.model import Model
 from lutra.frontend.ops import Conv, MaxPool, Relu, Softmax
-from lutra.frontend.recipe import BUILT_IN, Recipe, load_recipe
+from lutra.frontend.recipe import BUILT_IN, GivenRecipe, Recipe, load_recipe
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -20,8 +25,8 @@ def test_digits_mlp() -> None:
     trained = load_recipe("digits-mlp").run()
     assert trained.test_accuracy is not None
     assert trained.test_accuracy >= 0.96
-    test = trained.data.test
-    assert len(test) == 360
+    test = trained.test
+    assert len(test.x) == 360
     y = evaluate(trained.graph, {"x": test.x})["y"]
     assert (y.argmax(-1) == test.y).mean() == trained.test_accuracy
     np.testing.assert_allclose(y.sum(-1), 1, atol=1e-5)
@@ -35,12 +40,13 @@ def test_digits_cnn() -> None:
     assert trained.graph.inputs[0].shape == (8, 8, 1)
     kinds = {type(node.op) for node in trained.graph.nodes}
     assert {Conv, MaxPool, Relu, Softmax} <= kinds
+    assert isinstance(trained.history, History)
     assert trained.history.best is not None
 
 
 def test_the_split_of_the_digits() -> None:
     """The same for both recipes, fixed, stratified, and in the range that the names promise."""
-    mlp, cnn = (load_recipe(name).load() for name in BUILT_IN)
+    mlp, cnn = digits_mlp.load(), digits_cnn.load()
     assert [len(part) for part in mlp] == [1257, 180, 360]
     for a, b in zip(mlp, cnn, strict=True):
         np.testing.assert_array_equal(a.x, b.x.reshape(-1, 64))
@@ -60,6 +66,44 @@ def test_a_file_is_the_same_recipe(tmp_path: Path) -> None:
     assert ours.history == theirs.history
     for a, b in zip(ours.model.variables, theirs.model.variables, strict=True):
         np.testing.assert_array_equal(a.data, b.data)
+
+
+def test_given_weights_are_not_trained() -> None:
+    recipe = GivenRecipe(
+        "given",
+        "one dense layer",
+        build=lambda: Model([Dense(2)], input_shape=(3,)),
+        load=lambda: (Samples(np.zeros((4, 3))), Samples(np.ones((5, 3)))),
+    )
+    trained = recipe.run()
+    assert trained.graph.name == "given"
+    assert (len(trained.calibration.x), len(trained.test.x)) == (4, 5)
+    assert (trained.test.y, trained.test_accuracy, trained.history) == (None, None, History())
+    for what, arguments in (
+        ("epochs", {"epochs": 3}),
+        ("seed", {"seed": 1}),
+        ("resume", {"resume": True}),
+    ):
+        with pytest.raises(LutraError, match=f"trains nothing.*option {what}"):
+            recipe.run(**arguments)
+
+
+@pytest.mark.parametrize("place", ["build", "load", "generator", "discriminator", "optimiser"])
+def test_what_fails_in_a_file_is_its_error(tmp_path: Path, place: str) -> None:
+    """Whatever kind the recipe is of, and whichever of its functions fails."""
+    name = {"build": "image_filters", "load": "digits_resnet"}.get(place, "digits_gan")
+    text = (EXAMPLES / f"{name}.py").read_text()
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"{text}\nimport dataclasses\n\n"
+        "def broken(*_):\n    raise ZeroDivisionError\n\n"
+        f"recipe = dataclasses.replace(recipe, {place}=broken)\n"
+    )
+    recipe = load_recipe(path)
+    line = len(text.splitlines()) + 5
+    with pytest.raises(ModelError, match=f"fails at line {line} .*ZeroDivisionError") as caught:
+        recipe.run()
+    assert caught.value.file == str(path)
 
 
 def test_a_run_resumes(tmp_path: Path) -> None:
