@@ -51,11 +51,6 @@ def div(builder: Builder, call: Call) -> Value:
     return binary(Mul(), lambda c: 1 / c)(builder, call)
 
 
-def power(builder: Builder, call: Call) -> Value:
-    """Refused, with the remedy for the commonest case."""
-    raise RefusedError("not supported; write a square as a product of the value with itself")
-
-
 def binary(
     op: Add | Sub | Mul, make: Callable[[Array], Array] | None = None
 ) -> Callable[[Builder, Call], Value]:

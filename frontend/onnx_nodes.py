@@ -23,7 +23,7 @@ from .onnx_activation import (
     softmax,
     swish,
 )
-from .onnx_arithmetic import add, binary, div, mul, power
+from .onnx_arithmetic import add, binary, div, mul
 from .onnx_call import Form, anything, constant_node, only
 from .onnx_linear import conv, conv_transpose, gemm, matmul
 from .onnx_normalisation import (
@@ -112,7 +112,6 @@ FORMS: Mapping[str, Form] = {
     "Mul": Form(14, mul, {}),
     "PRelu": Form(16, prelu, {}),
     "Pad": Form(25, pad, {"mode": only("constant"), "pads": anything, "value": anything}),
-    "Pow": Form(15, power, {}),
     "RMSNormalization": Form(23, rms_norm, _NORM),
     "RNN": Form(22, rnn, _RECURRENT, outputs=2),
     "ReduceMean": Form(
