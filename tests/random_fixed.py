@@ -224,17 +224,21 @@ class Grower:
     def body(self, x: str, parts: list[str], states: list[tuple[str, str, Format]]) -> str:
         """Gates, as a recurrent layer has them, then whatever comes."""
         units = self.shape(parts[0])[0]
-        values = [*parts, *(before for before, _, _ in states)]
+        befores = [before for before, _, _ in states]
+        gates = []
         for part in parts:
-            state = self.draw(st.sampled_from(values[len(parts) :]))
-            total = self.make.add(Dense(), state, self.constant(units, units, bits=3))
-            values.append(self.lut(self.make.combine(part, total, negative=self.flip())))
+            state = self.draw(st.sampled_from(befores))
+            product = self.make.add(Dense(), state, self.constant(units, units, bits=14))
+            total = self.make.combine(part, product, negative=self.integer(0, 3) == 3)
+            gates.append(self.lut(total))
+        values = [*parts, *befores, *gates]
         for _ in range(self.integer(0, 4)):
-            a, b = (self.draw(st.sampled_from(values)) for _ in range(2))
+            a, b = (self.draw(st.sampled_from(values[::-1])) for _ in range(2))
             values.append(self.narrow(self.function(a) if self.flip() else self.pair(a, b)))
         after = ""
         for _, after, format_ in states:
-            after = self.make.cast(self.draw(st.sampled_from(values[::-1])), format_, after)
+            source = self.pair(self.draw(st.sampled_from(values[::-1])), gates[0])
+            after = self.make.cast(source, format_, after)
         return after
 
     def narrow(self, x: str) -> str:
@@ -257,6 +261,18 @@ class Grower:
             case kind:
                 grown: str = getattr(self, kind)(x)
                 return grown
+
+
+@st.composite
+def loops(draw: st.DrawFn) -> Drawn:
+    """A loop alone, with its states' formats and its body drawn."""
+    shape = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    source = Format(True, draw(st.integers(2, 8)), draw(st.integers(0, 4)))
+    make = Maker(shape, source)
+    grower = Grower(draw, make)
+    y = grower.loop("x")
+    raw = grower.rng.integers(source.low, source.high + 1, (2, *shape))
+    return Drawn(make.graph(y), raw)
 
 
 @st.composite
