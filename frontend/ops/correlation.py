@@ -17,17 +17,11 @@ from numpy.lib.stride_tricks import as_strided
 
 from .base import Array, Shape
 from .depthwise import Depthwise
+from .product import cut, pieces
 from .window import Window
 
 BLOCK = 2**19
 """Bytes of gathered windows that are worked on at a time: they should stay in the cache."""
-
-SMALL = 10**6
-"""Multiply-adds of a matrix product up to which OpenBLAS works in place, without a copy of the
-operands in its own order: where there are few columns, products are up to 1.6 times as fast."""
-
-FEWEST = 16
-"""Rows below which a product is slow in any case."""
 
 SHARES = 4
 """So many times as many bytes of shares of a gradient: they are added one position at a time."""
@@ -164,14 +158,3 @@ def samples(size: int, batch: int) -> int:
     """How many samples of ``size`` bytes each make a block, so that all blocks are about alike."""
     blocks = max(1, -(-batch // max(1, BLOCK // size)))
     return max(1, -(-batch // blocks))
-
-
-def pieces(rows: int, size: int) -> int:
-    """Into how many equal parts to cut the rows of a product with a matrix of ``size`` numbers."""
-    least = -(-rows * size // SMALL)
-    return next((n for n in range(least, rows // FEWEST + 1) if rows % n == 0), 1)
-
-
-def cut(x: Array, count: int) -> Array:
-    """A view of rows ``(groups, rows, n)`` as ``(groups, count, rows / count, n)``."""
-    return x.reshape(len(x), count, -1, x.shape[-1])

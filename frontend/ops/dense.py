@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .base import Array, Pullback, Shape, expect
+from .product import product
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Dense:
 
     def forward(self, *inputs: Array) -> Array:
         x, w, *bias = inputs
-        y = x.reshape(-1, w.shape[0]) @ w
+        y = product(x.reshape(-1, w.shape[0]), w)
         if bias:
             y += bias[0]
         return y.reshape(*x.shape[:-1], w.shape[1])
@@ -37,7 +38,7 @@ class Dense:
 
         def pullback(grad: Array) -> tuple[Array | None, ...]:
             flat = grad.reshape(-1, w.shape[1])
-            dx = (flat @ w.T).reshape(x.shape) if needs[0] else None
+            dx = product(flat, w.T).reshape(x.shape) if needs[0] else None
             dw = x.reshape(-1, w.shape[0]).T @ flat if needs[1] else None
             db = [flat.sum(axis=0) if needs[2] else None] if bias else []
             return (dx, dw, *db)
