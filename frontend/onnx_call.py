@@ -18,6 +18,9 @@ from .onnx_tensor import read_tensor
 from .onnx_values import Activation, Builder, Constant, RefusedError, Unknown, Value
 from .ops import Array
 
+BATCH = -(2**61) - 12345
+"""What stands for the size of a symbolic batch among integers that are worked out."""
+
 Check = Callable[[Any], str | None]
 """Whether a value of an attribute can be expressed: the reason why not, or None."""
 
@@ -129,15 +132,22 @@ class Call:
         source = self.constant(index)
         return require_floats(source)
 
-    def integers(self, index: int) -> list[int]:
-        """A constant input that is a list of integers."""
+    def integers(self, index: int, batch: bool = False) -> list[int]:
+        """A constant input that is a list of integers.
+
+        Args:
+            batch: whether the size of a symbolic batch may be among them, as :data:`BATCH`.
+        """
         array = self.constant(index).array
         if array.dtype.kind != "i" or array.ndim > 1:
             raise ModelError(
                 f"input {index + 1} is no list of integers",
                 found=f"{array.dtype} of shape {array.shape}",
             )
-        return [int(item) for item in array.reshape(-1)]
+        found = [int(item) for item in array.reshape(-1)]
+        if BATCH in found and not batch:
+            raise RefusedError("depends on how many samples there are")
+        return found
 
     def damaged(self, attribute: str, expected: object) -> ModelError:
         """The error for an attribute that no valid file has."""

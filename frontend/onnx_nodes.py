@@ -36,6 +36,7 @@ from .onnx_normalisation import (
 from .onnx_rearrange import concat, gather, pad, resize, slice_, split
 from .onnx_recurrent import absent, gru, lstm, rnn
 from .onnx_reshape import flatten, reshape, squeeze, transpose, unsqueeze
+from .onnx_shape import cast, constant_of_shape, expand, shape_of
 from .onnx_window import average_pool, max_pool
 from .ops import HardSwish, LogSoftmax, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
 
@@ -80,9 +81,11 @@ FORMS: Mapping[str, Form] = {
         {"epsilon": anything, "momentum": anything, "spatial": only(1), "training_mode": only(0)},
         extra_outputs=True,
     ),
+    "Cast": Form(28, cast, {"round_mode": anything, "saturate": anything, "to": anything}),
     "Clip": Form(13, elementwise(clip), {"max": anything, "min": anything}),
     "Concat": Form(13, concat, {"axis": anything}),
     "Constant": Form(25, constant_node, dict.fromkeys(_CONSTANT, anything)),
+    "ConstantOfShape": Form(25, constant_of_shape, {"value": anything}),
     "Conv": Form(22, conv, _CONV),
     "ConvTranspose": Form(
         22, conv_transpose, _CONV | {"output_padding": anything, "output_shape": anything}
@@ -90,6 +93,7 @@ FORMS: Mapping[str, Form] = {
     "Div": Form(14, div, {}),
     "Dropout": Form(22, dropout, {"ratio": anything, "seed": anything}, extra_outputs=True),
     "Elu": Form(22, elementwise(elu), {"alpha": anything}),
+    "Expand": Form(13, expand, {}),
     "Flatten": Form(25, flatten, {"axis": anything}),
     "GRU": Form(22, gru, _RECURRENT | {"linear_before_reset": only(0, 1)}, outputs=2),
     "Gather": Form(13, gather, {"axis": anything}),
@@ -123,6 +127,7 @@ FORMS: Mapping[str, Form] = {
     "Reshape": Form(25, reshape, {"allowzero": only(0, 1)}),
     "Resize": Form(19, resize, _RESIZE),
     "Selu": Form(22, elementwise(selu), {"alpha": anything, "gamma": anything}),
+    "Shape": Form(25, shape_of, {"end": anything, "start": anything}),
     "Sigmoid": Form(13, always(Sigmoid()), {}),
     "Slice": Form(13, slice_, {"axes": anything, "ends": anything, "starts": anything}),
     "Softmax": Form(13, softmax(Softmax()), {"axis": anything}),

@@ -8,6 +8,7 @@ import numpy as np
 
 from .errors import ModelError, ShapeError
 from .onnx_call import Call, meant
+from .onnx_shape import gathered, sliced
 from .onnx_values import Activation, Builder, Constant, RefusedError, Value
 from .ops import Pad, Shape, Slice, Upsample
 
@@ -23,7 +24,7 @@ def concat(builder: Builder, call: Call) -> Value:
             builder.spend(array)
         try:
             joined = np.concatenate(arrays, axis)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise ShapeError("constants cannot be joined", found=shapes, expected=axis) from None
         return Constant(call.output, lambda: joined, constants)
     if constants:
@@ -37,7 +38,23 @@ def concat(builder: Builder, call: Call) -> Value:
 
 def slice_(builder: Builder, call: Call) -> Value:
     """One of our slices for each axis; the batch must stay whole."""
+    parts = _slices(call)
+    if isinstance(call.value(0), Constant):
+        return sliced(builder, call, parts)
     x = call.data(anywhere=True)
+    for i, (axis, start, end, step) in enumerate(parts):
+        whole = start == 0 and end >= 2**31 - 1 and step == 1
+        if whole and axis in (x.batch, x.batch - x.rank):
+            continue
+        own = call.axis(x, axis, "axes")
+        start, stop, step = slice(start, end, step).indices(x.shape[own])
+        name = call.name if i == 0 else f"{call.name}_{i}"
+        x = builder.sliced(x, Slice(own, start, stop, step), name, call.output)
+    return x
+
+
+def _slices(call: Call) -> list[tuple[int, int, int, int]]:
+    """Axis, start, end and step of each slice, which moved from attributes to inputs."""
     if call.since < 10:
         starts, ends = call.get("starts", []), call.get("ends", [])
         axes, steps = call.get("axes", None), None
@@ -49,15 +66,7 @@ def slice_(builder: Builder, call: Call) -> Value:
     steps = [1] * len(starts) if steps is None else steps
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
         raise ModelError("its starts, ends, axes and steps do not fit", found=(starts, ends))
-    for i, (axis, start, end, step) in enumerate(zip(axes, starts, ends, steps, strict=True)):
-        whole = start == 0 and end >= 2**31 - 1 and step == 1
-        if whole and axis in (x.batch, x.batch - x.rank):
-            continue
-        own = call.axis(x, axis, "axes")
-        start, stop, step = slice(start, end, step).indices(x.shape[own])
-        name = call.name if i == 0 else f"{call.name}_{i}"
-        x = builder.sliced(x, Slice(own, start, stop, step), name, call.output)
-    return x
+    return list(zip(axes, starts, ends, steps, strict=True))
 
 
 def split(builder: Builder, call: Call) -> tuple[Value, ...]:
@@ -86,6 +95,8 @@ def split(builder: Builder, call: Call) -> tuple[Value, ...]:
 
 def gather(builder: Builder, call: Call) -> Value:
     """One index along one axis, which goes if the index has no axis."""
+    if isinstance(call.value(0), Constant):
+        return gathered(builder, call)
     x, indices = call.data(anywhere=True), call.constant(1).array
     axis = call.get("axis", 0)
     own = call.axis(x, axis)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .errors import ShapeError
-from .onnx_call import Call
+from .onnx_call import BATCH, Call
 from .onnx_values import Activation, Builder, Constant, RefusedError, Value
 from .ops import Shape, Transpose
 
@@ -44,11 +44,11 @@ def flatten(builder: Builder, call: Call) -> Value:
 
 def reshape(builder: Builder, call: Call) -> Value:
     """To any shape of a sample: the batch, and the axes before it, stay as they are."""
-    target = call.integers(1)
-    if min(target, default=1) < -1 or target.count(-1) > 1:
-        raise ShapeError("asks for an impossible shape", found=target, expected="sizes, one -1")
     x = call.value(0)
     copies = not call.get("allowzero", 0)
+    target = _batch_copied(call.integers(1, batch=True), x, copies)
+    if min(target, default=1) < -1 or target.count(-1) > 1:
+        raise ShapeError("asks for an impossible shape", found=target, expected="sizes, one -1")
     resolved = _copied(target, _shape(builder, x)) if copies else target
     if isinstance(x, Constant):
         return builder.folded(call.output, x.array.reshape(_complete(resolved, x.array.size)))
@@ -67,6 +67,16 @@ def reshape(builder: Builder, call: Call) -> Value:
             f"to {target} does not keep the batch; supported: (0, -1) or (-1, {size})"
         )
     return builder.reshaped(x, (*before, *shape), x.batch, call.name, call.output)
+
+
+def _batch_copied(target: list[int], x: Value | None, copies: bool) -> list[int]:
+    """``target`` with the size of a symbolic batch, in its place, as the 0 that copies it."""
+    if BATCH not in target:
+        return target
+    at = target.index(BATCH)
+    if not isinstance(x, Activation) or at != x.batch or not copies:
+        raise RefusedError("does not keep the batch")
+    return [*target[:at], 0, *target[at + 1 :]]
 
 
 def _copied(target: Sequence[int], shape: Shape) -> list[int]:

@@ -1,0 +1,93 @@
+"""ONNX's arithmetic on shapes, which exporters write for sizes that are known but for the batch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .errors import ModelError, ShapeError
+from .graph import MAX_ELEMENTS
+from .onnx_call import BATCH, Call
+from .onnx_tensor import read_tensor
+from .onnx_values import Activation, Builder, Constant, RefusedError, Value
+from .ops import Array
+
+
+def shape_of(builder: Builder, call: Call) -> Value:
+    """The sizes of a value; that of a symbolic batch shows as :data:`BATCH`."""
+    x = call.value(0)
+    if isinstance(x, Activation):
+        batch = builder.batch or BATCH
+        sizes = [*x.shape[: x.batch], batch, *x.shape[x.batch :]]
+    else:
+        sizes = [*call.constant(0).array.shape]
+    part = slice(call.get("start", 0), call.get("end", None))
+    return builder.folded(call.output, np.array(sizes[part], np.int64))
+
+
+def expand(builder: Builder, call: Call) -> Value:
+    """Of constants alone: zeros for a start state, say, as many as there are samples."""
+    if isinstance(call.value(0), Activation):
+        raise RefusedError("repeats data; supported: constants")
+    return _filled(builder, call, call.constant(0).array, call.integers(1, batch=True))
+
+
+def constant_of_shape(builder: Builder, call: Call) -> Value:
+    value = np.zeros(1, np.float32)
+    if "value" in call.attributes:
+        value = read_tensor(call.attributes["value"], None, call.output)
+    if value.size != 1:
+        raise call.damaged("value", "one number")
+    return _filled(builder, call, value.reshape(()), call.integers(0, batch=True))
+
+
+def _filled(builder: Builder, call: Call, value: Array, target: list[int]) -> Value:
+    """``value`` repeated to a shape; once along a symbolic batch, which broadcasting repeats."""
+    if not all(n >= 0 or n == BATCH for n in target):
+        raise ShapeError("asks for an impossible shape", found=target, expected="sizes")
+    sizes = tuple(1 if n == BATCH else n for n in target)
+    try:
+        shape = np.broadcast_shapes(value.shape, sizes)
+    except ValueError:
+        raise ShapeError("cannot be repeated", found=value.shape, expected=target) from None
+    before = len(shape) - len(sizes)
+    if any(n == BATCH and shape[before + i] != 1 for i, n in enumerate(target)):
+        raise RefusedError("has a constant that differs between samples")
+    if math.prod(shape) > MAX_ELEMENTS:
+        raise ShapeError("is too large", found=shape, expected=f"at most {MAX_ELEMENTS} elements")
+    return builder.folded(call.output, np.broadcast_to(value, shape))
+
+
+def cast(builder: Builder, call: Call) -> Value:
+    """Between integer types: sizes stay what they are."""
+    source = call.value(0)
+    if not isinstance(source, Constant) or source.array.dtype.kind != "i":
+        raise RefusedError("supported: constants that are integers")
+    if call.get("to", 0) not in (6, 7):  # int32 and int64
+        raise RefusedError("supported: to int32 or int64")
+    return source
+
+
+def gathered(builder: Builder, call: Call) -> Value:
+    """Some indices of a constant."""
+    array, indices = call.constant(0).array, call.constant(1).array
+    axis = call.get("axis", 0)
+    if indices.dtype.kind != "i" or not -array.ndim <= axis < array.ndim:
+        raise ModelError("takes what is not there", found=axis, expected=f"{array.ndim} axes")
+    size = array.shape[axis]
+    if indices.size and not -size <= indices.min() <= indices.max() < size:
+        raise ModelError("takes what is not there", found=indices, expected=f"below {size}")
+    return builder.folded(call.output, np.take(array, indices, axis))
+
+
+def sliced(builder: Builder, call: Call, parts: list[tuple[int, int, int, int]]) -> Value:
+    """A part of a constant: axis, start, end and step of each slice."""
+    array = call.constant(0).array
+    for axis, start, end, step in parts:
+        if not -array.ndim <= axis < array.ndim:
+            raise call.damaged("axes", f"{array.ndim} axes")
+        place = [slice(None)] * array.ndim
+        place[axis] = slice(start, end, step)
+        array = array[tuple(place)]
+    return builder.folded(call.output, array)
