@@ -11,19 +11,28 @@ from hypothesis import strategies as st
 
 from lutra.frontend.graph import Graph, Node, Port, evaluate
 from lutra.frontend.ops import (
+    Add,
     Array,
+    BatchNorm,
+    Concat,
     Conv,
     Dense,
     Flatten,
     GlobalAveragePool,
+    MatMul,
     MaxPool,
+    Mul,
     Op,
+    Pad,
     Relu,
     Shape,
     Sigmoid,
+    Slice,
     Softmax,
+    Sub,
     Tanh,
     Transpose,
+    Upsample,
     Window,
 )
 from lutra.frontend.pass_sink import sink_transposes
@@ -307,6 +316,97 @@ def test_a_graph_without_transposes_stays_as_it_is() -> None:
         assert step(graph) == graph
 
 
+def test_operands_sink_together_with_their_constants() -> None:
+    graph = build(
+        (2, 4, 3),
+        [
+            ("a", LAST, "x"),
+            ("c1", Conv(Window.of((1, 1))), "a k"),
+            ("t1", FIRST, "c1"),
+            ("c2", Conv(Window.of((1, 1))), "a k"),
+            ("t2", FIRST, "c2"),
+            ("s", Add(), "t1 t2"),
+            ("m", Mul(), "g s"),
+            ("j", Concat(1), "m s"),
+            ("l", Slice(2, 0, 2), "j"),
+            ("p", Pad((0, 1, 0), (1, 0, 2), 0.5), "l"),
+            ("u", Upsample((1, 2)), "p"),
+            ("e", LAST, "u"),
+            ("z", BatchNorm(), "e v v v v"),
+            ("y", GlobalAveragePool(), "z"),
+        ],
+        ["y"],
+        {"k": data((1, 1, 2, 2)), "g": data((2, 1, 3)), "v": np.ones(3, np.float32)},
+    )
+    after = check(sink_transposes, graph)
+    conv = Conv(Window.of((1, 1)))
+    sunk: list[Op] = [LAST, conv, conv, Add(), Mul(), Concat(0), Slice(1, 0, 2)]
+    assert ops(after)[:8] == [*sunk, Pad((1, 0, 0), (0, 2, 1), 0.5)]
+    assert after.constants["g"].shape == (3, 2)
+
+
+def test_an_operand_without_transpose_is_read_through_one_that_is_there() -> None:
+    """A shortcut from the network's input, which a convolution reads transposed anyway."""
+    conv = Conv(Window.of((1, 1)))
+    nodes: list[tuple[str, Op, str]] = [
+        ("a", LAST, "x"),
+        ("c", conv, "a k"),
+        ("t", FIRST, "c"),
+        ("s", Add(), "x t"),
+        ("e", LAST, "s"),
+        ("y", GlobalAveragePool(), "e"),
+    ]
+    weights = {"k": data((1, 1, 2, 2))}
+    graph = build((2, 4, 3), nodes, ["y"], weights)
+    assert ops(check(simplify, graph)) == [conv, Add(), GlobalAveragePool()]
+    other = build((2, 4, 3), [*nodes, ("q", Softmax(), "x")], ["y", "q"], weights)
+    assert ops(check(simplify, other)).count(FIRST) == 0
+
+
+def test_a_constant_that_others_read_too_stays_for_them() -> None:
+    graph = build(
+        (2, 2, 2),
+        [("a", LAST, "x"), ("b", Sub(), "c a"), ("d", FIRST, "x"), ("e", Mul(), "d c")],
+        ["b", "e"],
+        {"c": data((2, 2, 1))},
+    )
+    check(sink_transposes, graph)
+    check(simplify, graph)
+
+
+def test_an_input_takes_its_layout_through_constants() -> None:
+    graph = build(
+        (2, 4, 3),
+        [("m", Mul(), "x g"), ("s", Sub(), "o m"), ("a", LAST, "s"), ("y", Softmax(), "a")],
+        ["y"],
+        {"g": data((2, 1, 1)), "o": data((3,))},
+    )
+    after = check(absorb_inputs, graph)
+    assert ops(after) == [Mul(), Sub(), Softmax()]
+    assert {name: value.shape for name, value in after.constants.items()} == {
+        "g": (2,),
+        "o": (3, 1),
+    }
+
+
+def test_an_input_stays_where_it_is_an_operand_of_another_value() -> None:
+    graph = build(
+        (2, 3), [("r", Relu(), "x"), ("s", Add(), "r x"), ("y", Transpose((1, 0)), "s")], ["y"]
+    )
+    assert check(absorb_inputs, graph) == graph
+
+
+def test_a_product_swaps_its_operand_itself() -> None:
+    swap = Transpose((0, 2, 1))
+    for transposed in (False, True):
+        graph = build(
+            (2, 3, 3),
+            [("t", swap, "x"), ("y", MatMul(transposed), "x t"), ("z", MatMul(), "t x")],
+            ["y", "z"],
+        )
+        assert ops(check(sink_transposes, graph)) == [MatMul(not transposed), swap, MatMul()]
+
+
 @st.composite
 def tangles(draw: st.DrawFn) -> Graph:
     """Random graphs, full of Transposes, with forks and several outputs."""
@@ -319,14 +419,21 @@ def tangles(draw: st.DrawFn) -> Graph:
         rank = len(shapes[source])
         order = draw(st.permutations(range(rank)).map(lambda axes: Transpose(tuple(axes))))
         kinds: list[Op] = [order, order, Relu(), Tanh(), Softmax(), Dense(), Flatten()]
+        kinds += [Add(), Mul(), Concat(rank - 1), Slice(0, 0, 1), Pad((1,) * rank, (0,) * rank)]
         op = draw(st.sampled_from(kinds + [MaxPool(Window.of((1, 1)))] * (rank == 3)))
         reads = source
+        if isinstance(op, Add | Mul | Concat):
+            alike = [name for name, shape in shapes.items() if shape == shapes[source]]
+            reads = " ".join(draw(st.permutations([source, draw(st.sampled_from(sorted(alike)))])))
+            if draw(st.booleans()) and not isinstance(op, Concat):
+                constants.setdefault(f"c{shapes[source]}".replace(" ", ""), data(shapes[source], i))
+                reads = f"{source} " + f"c{shapes[source]}".replace(" ", "")
         if isinstance(op, Dense):
             weight = f"w{shapes[source][-1]}_{draw(st.integers(0, 1))}"
             constants.setdefault(weight, data((shapes[source][-1], 2), i))
             reads = f"{source} {weight}"
-        weights = [constants[name].shape for name in reads.split()[1:]]
-        shapes[f"v{i}"] = op.infer(shapes[source], *weights)
+        known = shapes | {name: value.shape for name, value in constants.items()}
+        shapes[f"v{i}"] = op.infer(*(known[name] for name in reads.split()))
         nodes.append((f"v{i}", op, reads))
     inner = sorted(shapes.keys() - {"x"})
     outputs = draw(st.lists(st.sampled_from(inner), min_size=1, max_size=3, unique=True))
