@@ -21,6 +21,7 @@ from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.recurrence import Recurrence
 from .exactness import FloatType, float_type, function_of
 from .loop import Loop, products_ahead
+from .products import Product, find_products
 from .shortcuts import shorten
 
 CACHE = 1 << 21
@@ -67,10 +68,14 @@ class Simulator:
         wanted = {*self.keep, *self.outputs}
         self._run = shorten(graph, wanted)
         ahead = products_ahead(self._run, wanted)
+        products = {each.last.output: each for each in find_products(self._run, wanted)}
+        inner = [node for each in products.values() for node in each.nodes if node != each.last]
         steps = [
-            self._step(node, ahead.get(node.output), wanted)
+            self._product(products[node.output])
+            if node.output in products
+            else self._step(node, ahead.get(node.output), wanted)
             for node in self._run.nodes
-            if node not in ahead.values()
+            if node not in (*ahead.values(), *inner)
         ]
         last = {name: step.output for step in steps for name in step.inputs}
         alive = {*wanted, *self._run.constants}
@@ -167,6 +172,12 @@ class Simulator:
         compute = function_of(self._run, node, kind)
         run = _single(node.output, compute)
         return _Step(node.output, node.inputs, run, kind, self._size(node, kind))
+
+    def _product(self, product: Product) -> _Step:
+        """A layer together with its neighbours."""
+        run = _single(product.last.output, product.function())
+        size = self._size(product.node, product.kind)
+        return _Step(product.last.output, (product.x,), run, product.kind, size)
 
     def _size(self, node: Node[FixedOp], kind: FloatType) -> int:
         """Bytes of a sample that a node reads and writes, in its float type."""
