@@ -209,12 +209,13 @@ def _integer(data: Json, most: int = MAX_ELEMENTS) -> int:
 
 
 def _number(data: Json) -> float:
-    if type(data) not in (int, float) or math.isnan(data):
-        raise _damaged(data, "a number")
     try:
-        return float(data)
+        number = float(data) if type(data) in (int, float) else math.nan
     except OverflowError:
-        raise _damaged(data, "a number that a float can hold") from None
+        number = math.nan
+    if math.isnan(number):
+        raise _damaged(data, "a number that a float can hold")
+    return number
 
 
 def _shape(data: Json) -> Shape:

@@ -55,7 +55,7 @@ class Recurrence:
     def infer(self, *shapes: Shape) -> Shape:
         x = shapes[0]
         expect(
-            len(x) == 2 and x[0] >= 1 and x[1] % len(self.parts) == 0,
+            len(x) == 2 and x[0] >= 1 and self.parts != () and x[1] % len(self.parts) == 0,
             "a recurrent layer's gates do not fit",
             found=x,
             expected=f"(steps, {len(self.parts)} times the units)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from onnx import helper, numpy_helper
 from lutra.frontend.errors import LutraError, ModelError
 from lutra.frontend.graph import Graph
 from lutra.frontend.onnx_export import save
-from lutra.frontend.ops import Transpose
+from lutra.frontend.ops import Lstm, Transpose
 from lutra.quantize.calibrate import calibrate
 from lutra.quantize.fixed import FixedGraph
 from lutra.quantize.fixed_onnx import (
@@ -164,6 +165,50 @@ def edited(model: FixedModel, edit: object) -> onnx.ModelProto:
 def test_damaged_metadata_are_refused(fixed_cnn: FixedModel, edit: object) -> None:
     with pytest.raises(LutraError):
         from_fixed_onnx(edited(fixed_cnn, edit))
+
+
+def first(data: dict[str, Any], op: str) -> dict[str, Any]:
+    """The attributes of the first node of a kind, in a loop's body too."""
+    nodes = data["fixed"]["nodes"]
+    for node in nodes:
+        nodes = [*nodes, *node.get("attributes", {}).get("body", [])]
+    found: dict[str, Any] = next(node for node in nodes if node["op"] == op)["attributes"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda d: first(d, "Recurrence").update(reverse=0),
+        lambda d: first(d, "Recurrence").update(result="nothing"),
+        lambda d: first(d, "Recurrence").update(parts=[]),
+        lambda d: first(d, "Recurrence")["parts"].append("more"),
+        lambda d: first(d, "Recurrence").update(states=[["a", "b"]]),
+        lambda d: first(d, "Recurrence")["states"][0].update(after="nothing"),
+        lambda d: first(d, "Recurrence")["constants"].pop(),
+        lambda d: first(d, "Recurrence")["body"].reverse(),
+        lambda d: first(d, "Recurrence")["body"][0].update(op="BelowMax", attributes={}),
+        lambda d: first(d, "Recurrence")["body"][0].update(op="Recurrence"),
+        lambda d: first(d, "Combine").update(shifts=[0]),
+        lambda d: first(d, "Combine").update(shifts=[2**27, 2**27]),
+        lambda d: first(d, "Combine").update(shifts=[-1, -1]),
+        lambda d: first(d, "Combine").update(negative="no"),
+        lambda d: first(d, "Lut").update(function="exec"),
+        lambda d: first(d, "Lut").update(parameters=[float("nan")]),
+        lambda d: first(d, "Lut").update(parameters=[10**400]),
+        lambda d: d["float"]["nodes"][0]["attributes"].update(last=None),
+    ],
+)
+def test_damaged_loops_are_refused(fixed_lstm: FixedModel, edit: object) -> None:
+    with pytest.raises(LutraError):
+        from_fixed_onnx(edited(fixed_lstm, edit))
+
+
+@pytest.fixture(scope="module")
+def fixed_lstm() -> FixedModel:
+    graph = next(case for case in CASES if isinstance(case.op, Lstm)).graph()
+    x = np.random.default_rng(1).normal(size=(9, *graph.inputs[0].shape)).astype(np.float32)
+    return FixedModel(graph, lower(graph, calibrate(graph, Settings(), x)))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "null", "3"])
