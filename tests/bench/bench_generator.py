@@ -16,13 +16,13 @@ from lutra.quantize.precision import Settings
 from lutra.sim.csim import compiled
 from lutra.sim.toolchain import find_headers
 from lutra.workflow import write_project
-from tests.bench.peers import CNN, classifier, samples
+from tests.bench.peers import CNN, exported, samples
 from tests.bench.table import Row, once
 
 
 def rows() -> Iterator[Row]:
     """The CNN of the project's targets, at the default precision and folding."""
-    network = classifier(CNN)
+    network = exported(CNN)
     x = samples(network, 256)
     graph = network.graph()
     model = FixedModel(graph, lower(graph, calibrate(graph, Settings(), x)))
