@@ -41,7 +41,8 @@ KERNELS: dict[str, Array] = {
     "Laplacian": np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]]) / 4,
 }
 """Name and kernel of each output channel: two box filters in turn, an unsharp mask, Sobel's edges,
-and the second derivative.  All weights are multiples of 1/64 and below 2: 8 bits hold them."""
+and the second derivative.  All weights are multiples of 1/64 and below 2, so that 8 bits hold them;
+what sharpening makes whiter than white is cut off there."""
 
 
 def build() -> Model:
