@@ -41,11 +41,6 @@ def only(*allowed: Any) -> Check:
     return check
 
 
-def ones(value: Any) -> str | None:
-    """A list of ones, as many as there may be."""
-    return None if all(item == 1 for item in value) else f"is {shown(value)}; supported: 1"
-
-
 @dataclass(frozen=True)
 class Form:
     """What is handled of one ONNX op.

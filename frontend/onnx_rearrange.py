@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .errors import ModelError, ShapeError
-from .onnx_call import Call, meant
+from .onnx_call import Call, meant, shown
 from .onnx_shape import gathered, sliced
 from .onnx_values import Activation, Builder, Constant, RefusedError, Value
 from .ops import Pad, Shape, Slice, Upsample
@@ -168,7 +168,7 @@ def resize(builder: Builder, call: Call) -> Value:
             call.get("nearest_mode", "round_prefer_floor"),
         )
         if way not in REPEATS:
-            raise RefusedError(f"is by {way[0]} and {way[1]}; supported: asymmetric and floor")
+            raise RefusedError(f"is by {shown(' and '.join(way))}; supported: asymmetric and floor")
     sizes = _resized(builder, call, x)
     factors = [new // old for new, old in zip(sizes, x.shape, strict=True)]
     if min(factors) < 1 or any(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .errors import ShapeError
-from .onnx_call import Call, Check
+from .onnx_call import Call, Check, shown
 from .onnx_values import Activation, Builder, Constant, RefusedError, Value
 from .ops import Array, Gru, Lstm, SimpleRnn, Slice
 
@@ -27,7 +27,9 @@ def rnn(builder: Builder, call: Call) -> tuple[Value, ...]:
     count = len(_directions(call))
     given = [name.lower() for name in call.get("activations", ["Tanh"] * count)]
     if len(given) != count or set(given) - {"tanh", "relu"}:
-        raise RefusedError(f"has activations {given}; supported: Tanh or Relu for each direction")
+        raise RefusedError(
+            f"has activations {shown(given)}; supported: Tanh or Relu for each direction"
+        )
 
     def make(direction: int, reverse: bool, last: bool) -> Layer:
         return SimpleRnn("tanh" if given[direction] == "tanh" else "relu", reverse, last)
@@ -50,7 +52,7 @@ def _expect_activations(call: Call, default: list[str]) -> None:
     expected = default * len(_directions(call))
     given = [name.lower() for name in call.get("activations", expected)]
     if given != expected:
-        raise RefusedError(f"has activations {given}; supported: {', '.join(default)}")
+        raise RefusedError(f"has activations {shown(given)}; supported: {', '.join(default)}")
 
 
 def _directions(call: Call) -> tuple[bool, ...]:

@@ -12,18 +12,26 @@ import pytest
 from onnx import helper, numpy_helper
 
 from lutra.frontend import onnx_export
-from lutra.frontend.errors import ModelError, OutputError
+from lutra.frontend.errors import ModelError, OutputError, ShapeError
 from lutra.frontend.graph import Graph, Node, Port, evaluate
-from lutra.frontend.onnx_export import save, to_onnx
+from lutra.frontend.onnx_export import arrangements, save, to_onnx
 from lutra.frontend.onnx_insert import insert_after
+from lutra.frontend.onnx_layout import Arrangement
 from lutra.frontend.ops import (
+    Add,
+    AveragePool,
     Conv,
     Dense,
     Flatten,
+    Gelu,
     GlobalAveragePool,
+    HardSwish,
+    LayerNorm,
     MaxPool,
+    Mul,
     Op,
     Relu,
+    RmsNorm,
     Shape,
     Softmax,
     Transpose,
@@ -146,6 +154,68 @@ def test_every_value_and_constant_keeps_its_name() -> None:
     assert weights.keys() == CNN.constants.keys()
     np.testing.assert_array_equal(weights["w0_0"], CNN.constants["w0_0"].transpose(3, 2, 0, 1))
     np.testing.assert_array_equal(weights["w6_0"], CNN.constants["w6_0"])
+
+
+@pytest.mark.parametrize(
+    ("op", "weights", "opset"),
+    [
+        (Relu(), (), 13),
+        (HardSwish(), (), 14),
+        (LayerNorm(), ((3,), (3,)), 17),
+        (AveragePool(Window((2,), (1,), ((0, 0),), (2,))), (), 19),
+        (Gelu(), (), 20),
+        (RmsNorm(), ((3,),), 23),
+    ],
+)
+def test_the_operator_set_is_the_lowest_that_will_do(
+    op: Op, weights: tuple[Shape, ...], opset: int
+) -> None:
+    graph = chain((4, 3), [(op, weights), (Relu(), ())])
+    model = to_onnx(graph)
+    assert model.opset_import[0].version == opset
+    assert_same(graph, model)
+
+
+def test_padding_of_an_average_that_counts_in_part() -> None:
+    """What ``ceil_mode`` adds is said so; anything else is padded before."""
+    ceil = AveragePool(Window((3,), (2,), ((1, 2),)), ((1, 1),))
+    odd = AveragePool(Window((4,), (1,), ((2, 2),)), ((1, 0),))
+    for op, written in ((ceil, ["AveragePool"]), (odd, ["Pad", "AveragePool"])):
+        graph = chain((6, 2), [(op, ())], (1, 0))
+        model = to_onnx(graph)
+        assert [kind for kind in op_types(model) if kind != "Transpose"] == written
+        assert_same(graph, model)
+
+
+def test_a_constant_that_is_read_in_two_layouts_stands_there_twice() -> None:
+    nodes = (
+        Node("a", Mul(), ("x", "c"), "a"),
+        Node("p", MaxPool(Window.of((1, 1))), ("x",), "p"),
+        Node("b", Mul(), ("p", "c"), "b"),
+        Node("y", Add(), ("a", "b"), "y"),
+    )
+    ports = (Port.of("x", (4, 3, 2)),), (Port.of("y", (4, 3, 2)),)
+    graph = Graph("g", *ports, nodes, {"c": data((3, 2))})
+    model = to_onnx(graph)
+    shapes = {t.name: tuple(t.dims) for t in model.graph.initializer}
+    assert shapes == {"c": (3, 2), "c_rearranged": (2, 1, 3)}
+    assert_same(graph, model)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_constant_can_be_read_back_from_the_model(case: Case) -> None:
+    graph = case.graph()
+    tensors = {t.name: numpy_helper.to_array(t) for t in to_onnx(graph).graph.initializer}
+    for name, arrangement in arrangements(graph).items():
+        np.testing.assert_array_equal(arrangement.read(tensors[name]), graph.constants[name])
+
+
+def test_an_arrangement_holds_the_same_values() -> None:
+    for broken in (((6,), (2, 3), (1, 0), (7,)), ((6,), (2, 3), (0, 0), (6,))):
+        with pytest.raises(ShapeError, match="cannot be arranged so"):
+            Arrangement(*broken)
+    with pytest.raises(ShapeError, match="wrong shape"):
+        Arrangement((6,), (2, 3), (1, 0), (3, 2)).read(np.zeros((2, 3)))
 
 
 def test_made_up_names_avoid_the_graph_s_own() -> None:

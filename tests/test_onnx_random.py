@@ -126,7 +126,65 @@ def victims() -> list[bytes]:
         )
         tensor.CopyFrom(typed_tensor)
     images = model(first, ["N", 1, 7, 5], weights)
-    return [images.SerializeToString(), typed.SerializeToString()]
+    files = [images, typed, sequences(), pictures()]
+    return [file.SerializeToString() for file in files]
+
+
+def sequences() -> ModelProto:
+    """Recurrent layers, slices, joins and arithmetic on shapes."""
+    nodes = [
+        node("Transpose", ["x"], "t", perm=[1, 0, 2]),
+        node("Shape", ["t"], "s"),
+        node("Gather", ["s", "one"], "n"),
+        node("Concat", ["one", "n", "two"], "z", axis=0),
+        node("ConstantOfShape", ["z"], "h"),
+        node("LSTM", ["t", "W", "R", "", "", "h"], ["Y", "Yh"], hidden_size=2),
+        node("Squeeze", ["Y", "one"], "q"),
+        node("Transpose", ["q"], "b", perm=[1, 0, 2]),
+        node("Slice", ["b", "one", "two", "one"], "l"),
+        node("Split", ["b", "parts"], ["a", "c"], axis=1),
+        node("Concat", ["l", "c"], "j", axis=1),
+        node("MatMul", ["j", "l2"], "m"),
+        node("LayerNormalization", ["m", "g"], "o"),
+        node("ReduceMean", ["o"], "y", axes=[1], keepdims=0),
+    ]
+    weights = {
+        "W": data((1, 8, 3)),
+        "R": data((1, 8, 2)),
+        "one": np.array([1]),
+        "two": np.array([2]),
+        "parts": np.array([1, 3]),
+        "l2": data((2, 2)),
+        "g": data((2,)),
+    }
+    return model(nodes, ["N", 4, 3], weights)
+
+
+def pictures() -> ModelProto:
+    """Transposed convolutions, pools with ceil mode, norms, padding and upsampling."""
+    nodes = [
+        node("ConvTranspose", ["x", "k"], "c", strides=[2, 1], output_padding=[1, 0], group=2),
+        node("BatchNormalization", ["c", "v", "v", "v", "v"], "n", epsilon=0.01),
+        node("Clip", ["n", "", "v1"], "r"),
+        node("PRelu", ["r", "slope"], "e"),
+        node("AveragePool", ["e"], "p", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1),
+        node("Resize", ["p", "", "f"], "u", nearest_mode="floor",
+             coordinate_transformation_mode="asymmetric"),
+        node("Pad", ["u", "pads"], "w"),
+        node("Add", ["w", "w"], "a"),
+        node("Reshape", ["a", "to"], "q"),
+        node("Mul", ["q", "slope"], "y"),
+    ]  # fmt: skip
+    weights = {
+        "k": data((2, 2, 2, 2)),
+        "v": np.ones(4, np.float32),
+        "v1": np.array(1, np.float32),
+        "slope": data((4, 1, 1)),
+        "f": np.array([1, 1, 2, 1], np.float32),
+        "pads": np.array([0, 0, 1, 0, 0, 0, 1, 0]),
+        "to": np.array([0, 4, -1, 2]),
+    }
+    return model(nodes, ["N", 2, 3, 3], weights)
 
 
 VICTIMS = victims()
@@ -155,7 +213,7 @@ def damaged_files(draw: st.DrawFn) -> bytes:
 
 
 def test_the_files_to_be_damaged_are_whole() -> None:
-    for file, batch in zip(VICTIMS, (3, 2), strict=True):
+    for file, batch in zip(VICTIMS, (3, 2, 3, 3), strict=True):
         whole = ModelProto.FromString(file)
         assert_same(from_onnx(whole), whole, batch)
 
@@ -207,7 +265,7 @@ def damaged_models(draw: st.DrawFn) -> ModelProto:
                 attribute.i = draw(number)
                 if attribute.ints:
                     attribute.ints[draw(st.integers(0, len(attribute.ints) - 1))] = draw(number)
-            case 4:
+            case 4 if tensor.dims:
                 tensor.dims[draw(st.integers(0, len(tensor.dims) - 1))] = draw(number)
             case 5:
                 tensor.data_type = draw(st.integers(0, 30))
