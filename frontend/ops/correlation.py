@@ -107,30 +107,28 @@ class Product:
         split = w.reshape(-1, w.shape[-2], self.groups, w.shape[-1] // self.groups)
         return split.transpose(2, 0, 1, 3).reshape(self.groups, -1, split.shape[-1])
 
-    def _columns(self, x: Array, out: Shape) -> Iterator[tuple[slice, Array]]:
+    def _columns(self, x: Array, out: Shape) -> Iterator[tuple[tuple[slice, slice], Array]]:
         """Windows of ``x`` as rows: (groups, samples · places, positions · channels).
 
-        They come in blocks of samples that fit the cache, with the samples that each is of.  The
-        next block overwrites the last one.
+        They come in blocks that fit the cache, with the samples and the places along the first axis
+        that each is of.  The next block overwrites the last one.
         """
-        padded = self.window.extend(x)
+        windows = self._windows(self.window.extend(x), out)
         width = self.window.size * x.shape[-1]
-        block = samples(math.prod(out) * width * x.itemsize, len(x))
-        buffer = np.empty(block * math.prod(out) * width, x.dtype)
-        # One channel: a plane for each kernel position, because their rows are contiguous.
-        planes = x.shape[-1] == 1
-        views = padded[..., 0] if planes else self._windows(padded, out)
-        taps = [tap[:-1] for tap in self.window.taps(out)] if planes else []
-        for start in range(0, len(x), block):
-            part = slice(start, min(start + block, len(x)))
-            rows = (part.stop - start) * math.prod(out)
+        buffer = np.empty(0, x.dtype)
+        for part in _blocks(len(x), out, width * x.itemsize):
+            block = windows[:, *part]
+            rows = math.prod(block.shape[1 : len(out) + 2])
+            if len(buffer) == 0:  # the first block is as large as any
+                buffer = np.empty(rows * width, x.dtype)
             flat = buffer[: rows * width]
-            if planes:
-                for plane, tap in zip(flat.reshape(width, -1, *out), taps, strict=True):
-                    plane[...] = views[part][tap]
+            if x.shape[-1] == 1:  # one plane for each kernel position: their rows are contiguous
+                planes = flat.reshape(*self.window.kernel, *block.shape[1 : len(out) + 2])
+                for position in np.ndindex(self.window.kernel):
+                    planes[position] = block[0, ..., *position, 0]
                 yield part, flat.reshape(1, width, rows).swapaxes(1, 2)
             else:
-                flat.reshape(self.groups, -1, *views.shape[2:])[...] = views[:, part]
+                flat.reshape(block.shape)[...] = block
                 yield part, flat.reshape(self.groups, rows, -1)
 
     def _windows(self, padded: Array, out: Shape) -> Array:
@@ -152,6 +150,23 @@ class Product:
             ),
             writeable=False,
         )
+
+
+def _blocks(batch: int, out: Shape, size: int) -> Iterator[tuple[slice, slice]]:
+    """Samples, and places along the first axis, whose windows of ``size`` bytes each fit the cache.
+
+    They are several whole samples, or some rows of one image.
+    """
+    row = math.prod(out[1:]) * size
+    if out[0] * row <= BLOCK or len(out) == 1:
+        block = samples(out[0] * row, batch)
+        for start in range(0, batch, block):
+            yield slice(start, start + block), slice(out[0])
+        return
+    height = -(-out[0] // min(-(-out[0] * row // BLOCK), out[0]))
+    for sample in range(batch):
+        for start in range(0, out[0], height):
+            yield slice(sample, sample + 1), slice(start, start + height)
 
 
 def samples(size: int, batch: int) -> int:

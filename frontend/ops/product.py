@@ -19,7 +19,7 @@ FEWEST: Final = 16
 def pieces(rows: int, size: int) -> int:
     """Into how many equal parts to cut the rows of a product with a matrix of ``size`` numbers."""
     least = -(-rows * size // SMALL)
-    return next((n for n in range(least, rows // FEWEST + 1) if rows % n == 0), 1)
+    return next((n for n in range(max(least, 1), rows // FEWEST + 1) if rows % n == 0), 1)
 
 
 def cut(x: Array, count: int) -> Array:
@@ -32,4 +32,5 @@ def product(x: Array, w: Array) -> Array:
     count = pieces(len(x), w.size)
     if count == 1:
         return np.asarray(x @ w)
-    return np.matmul(cut(x[None], count), w).reshape(len(x), w.shape[1])
+    y: Array = np.matmul(cut(x[None], count), w)
+    return y.reshape(len(x), w.shape[1])
