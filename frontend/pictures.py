@@ -9,7 +9,7 @@ from typing import Any
 
 from .data import require
 from .errors import OutputError
-from .storage import write_file
+from .storage import check_file, write_file
 
 INK = "#1f2933"
 MUTED = "#7b8794"
@@ -35,14 +35,7 @@ def save_picture(
         OutputError: the ending is another, or the file cannot be written.
         ToolchainError: matplotlib is not installed.
     """
-    kind = Path(path).suffix.lower().removeprefix(".")
-    if kind not in ("svg", "png"):
-        raise OutputError(
-            "a picture cannot have this ending",
-            file=str(path),
-            found=Path(path).suffix or "none",
-            expected=".svg or .png",
-        )
+    kind = _kind(path)
     matplotlib = require("matplotlib", extra="report")
     figures = require("matplotlib.figure", extra="report")
     content = io.BytesIO()
@@ -59,3 +52,28 @@ def save_picture(
             metadata={"Date": None} if kind == "svg" else None,
         )
     write_file(path, content.getvalue())
+
+
+def check_picture(path: str | Path) -> None:
+    """Raise now, rather than after long work, if a picture cannot be drawn or written there.
+
+    Raises:
+        OutputError: the ending is none of a picture, or the file cannot be written.
+        ToolchainError: matplotlib is not installed.
+    """
+    _kind(path)
+    require("matplotlib", extra="report")
+    check_file(path)
+
+
+def _kind(path: str | Path) -> str:
+    """The format that the file's ending says."""
+    kind = Path(path).suffix.lower().removeprefix(".")
+    if kind not in ("svg", "png"):
+        raise OutputError(
+            "a picture cannot have this ending",
+            file=str(path),
+            found=Path(path).suffix or "none",
+            expected=".svg or .png",
+        )
+    return kind

@@ -22,7 +22,10 @@ from .console import (
 )
 from .demo import run_demo
 from .doctor import diagnose, print_diagnosis
+from .frontend.curves import plot
+from .frontend.drawing import draw
 from .frontend.errors import LutraError, clip
+from .frontend.pictures import check_picture
 from .frontend.recipe import BUILT_IN
 from .frontend.storage import check_distinct, check_file, check_folder
 from .hls_templates.project import Options
@@ -149,14 +152,32 @@ def demo(output: Path | None, recipe: str, ap_include: str | None) -> int:
     metavar="FOLDER",
     help="Also write calibration.npz and test.npz, samples and any labels, there.",
 )
+@file_option("--curves", metavar="PICTURE", help="Also draw the losses, as .svg or .png.")
+@file_option("--history", metavar="CSV", help="Also write the figures of each epoch there.")
 def train(
-    recipe: str, output: Path, epochs: int | None, seed: int, resume: bool, data_out: Path | None
+    recipe: str,
+    output: Path,
+    epochs: int | None,
+    seed: int,
+    resume: bool,
+    data_out: Path | None,
+    curves: Path | None,
+    history: Path | None,
 ) -> None:
     """Train a recipe, export it, and say how good it is."""
     console = open_console()
+    check_distinct([output, curves, history], [])
+    if curves is not None:
+        check_picture(curves)
+    if history is not None:
+        check_file(history)
     trained = workflow.train_recipe(
         recipe, output, epochs=epochs, seed=seed, resume=resume, data_out=data_out, console=console
     )
+    if curves is not None:
+        plot(trained.history, curves)
+    if history is not None:
+        trained.history.save_csv(history)
     if trained.test_accuracy is not None:
         say(
             console,
@@ -164,16 +185,23 @@ def train(
         )
     for remark in trained.remarks:
         say(console, remark)
-    for path in (output, *((data_out,) if data_out else ())):
-        say(console, f"wrote {path}")
+    for path in (output, data_out, curves, history):
+        if path is not None:
+            say(console, f"wrote {path}")
 
 
 @cli.command(epilog="Example: lutra inspect model.onnx", short_help="Show the layers of a model.")
 @click.argument("model", type=PATH)
+@file_option("--picture", metavar="FILE", help="Also draw the network, as .svg or .png.")
 @json_option
-def inspect(model: Path, as_json: bool) -> None:
+def inspect(model: Path, picture: Path | None, as_json: bool) -> None:
     """Show layers, shapes, parameters and multiply-adds of MODEL, or all that it cannot express."""
+    if picture is not None:
+        check_distinct([picture], [model])
+        check_picture(picture)
     graph = workflow.load_network(model)
+    if picture is not None:
+        draw(graph, picture)
     if as_json:
         print_json(show.network_json(graph))
         return

@@ -224,6 +224,22 @@ def test_tables_fit_and_json_is_nothing_else(lutra: Run, command: tuple[str, ...
     assert json.loads(outcome.out)
 
 
+def test_pictures_and_curves_on_request(
+    lutra: Run, refused: Callable[..., str], here: Path
+) -> None:
+    Path("tiny.py").write_text(TINY)
+    train = ("train", "tiny.py", "-o", "t.onnx")
+    done = lutra(*train, "--curves", "run.svg", "--history", "run.csv")
+    assert "wrote run.svg" in done.out
+    assert Path("run.svg").read_text().startswith("<?xml")
+    assert Path("run.csv").read_text().startswith("epoch,loss,validation_loss")
+    lutra("inspect", "t.onnx", "--picture", "t.png")
+    assert Path("t.png").read_bytes().startswith(b"\x89PNG")
+    assert ".svg or .png" in refused(*train, "--curves", "run.pdf")
+    assert "written twice" in refused(*train, "--curves", "a.svg", "--history", "a.svg")
+    assert "is read by" in refused("inspect", "t.onnx", "--picture", "t.onnx")
+
+
 def test_build_and_verify_in_json(lutra: Run, here: Path) -> None:
     outcome = lutra("build", "m.onnx", "-o", "new", "--data", "c.npz", "--json")
     assert outcome.status == 0
