@@ -137,7 +137,7 @@ class Builder:
         exact = np.asarray(values, np.float64) * 2.0**fraction
         if np.abs(exact).max(initial=0.0) >= 2.0**62:
             raise FormatError("a constant is too large for its fraction", found=f"{exact.max():g}")
-        return self.constant(name, np.floor(exact + 0.5).astype(np.int64), fraction)
+        return self.constant(name, np.asarray(np.floor(exact + 0.5), np.int64), fraction)
 
     def weight(self, name: str, values: Array | None = None) -> str:
         """The weight ``name`` of the float graph, or ``values`` made from it, in its format."""
