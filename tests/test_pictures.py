@@ -16,7 +16,7 @@ from lutra.frontend.curves import plot
 from lutra.frontend.drawing import draw
 from lutra.frontend.errors import LutraError, OutputError, ToolchainError
 from lutra.frontend.graph import Graph
-from lutra.frontend.history import EpochResult, History
+from lutra.frontend.history import AdversarialHistory, AdversarialResult, EpochResult, History
 from lutra.frontend.layers import Add, Dense, Input, MultiHeadAttention, ReLU, Residual
 from lutra.frontend.model import Model
 
@@ -93,6 +93,13 @@ def test_curves(tmp_path: Path) -> None:
     assert "accuracy (%)" not in words(path)
     plot(RUN, tmp_path / "run.png")
     assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_curves_of_two_networks_that_learn_against_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "gan.svg"
+    plot(AdversarialHistory((AdversarialResult(1, 1.5, 0.5), AdversarialResult(2, 1, 0.7))), path)
+    assert {"loss", "epoch", "generator", "discriminator"} <= words(path)
+    assert not {"accuracy (%)", "best epoch"} & words(path)
 
 
 def test_the_table_of_a_run(tmp_path: Path) -> None:
