@@ -60,7 +60,8 @@ def diagnose(ap_include: str | None = None) -> list[Part]:
         Part("make", shutil.which("make"), "make csim in a project", "apt install make"),
     ]
     for name, adds, extra in (
-        ("scikit-learn", "demo and the digits recipes", "examples"),
+        ("scikit-learn", "demo and the recipes", "examples"),
+        ("pillow", "the recipe image-filters", "examples"),
         ("matplotlib", "report: the page with pictures", "report"),
         ("onnxruntime", "tests and benchmarks", "bench"),
         ("torch", "benchmarks", "bench"),

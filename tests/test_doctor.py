@@ -16,7 +16,7 @@ from .commands import Run
 
 PARTS = [
     "Python", "numpy", "onnx", "jinja2", "click", "rich", "g++", "ap_fixed headers", "make",
-    "scikit-learn", "matplotlib", "onnxruntime", "torch", "Vitis HLS",
+    "scikit-learn", "pillow", "matplotlib", "onnxruntime", "torch", "Vitis HLS",
 ]  # fmt: skip
 
 
