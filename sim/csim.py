@@ -222,6 +222,12 @@ class Comparison:
     wrong: int
     first: Mismatch | None
 
+    def __add__(self, other: Comparison) -> Comparison:
+        """Both comparisons, this one before the other."""
+        return Comparison(
+            self.compared + other.compared, self.wrong + other.wrong, self.first or other.first
+        )
+
 
 def compare(
     graph: FixedGraph,

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from lutra.frontend.ops import Array
 from lutra.sim import csim, toolchain, verify
+from lutra.sim.simulator import Simulator
 
 from .commands import Run, tree
 
@@ -46,6 +48,23 @@ def test_an_edited_weight_is_found(lutra: Run, here: Path) -> None:
     assert record["mismatches"] > 0
     again = json.loads(lutra("verify", "p", "--json").out)
     assert again == record
+
+
+def test_a_shortcut_that_changes_a_value_is_found(
+    lutra: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The simulator as users run it, which keeps no inner values, is compared too."""
+    true = Simulator.trace_raw
+
+    def wrong(self: Simulator, raw: Array) -> dict[str, Array]:
+        values = true(self, raw)
+        return values if self.keep else {name: value + 1 for name, value in values.items()}
+
+    monkeypatch.setattr(Simulator, "trace_raw", wrong)
+    outcome = lutra("verify", "p")
+    assert outcome.status == 1
+    assert "value 'y', frame 0" in outcome.out
+    assert "own test bench: pass" in outcome.out
 
 
 def test_edited_golden_vectors_are_found(lutra: Run, here: Path) -> None:
