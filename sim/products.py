@@ -22,7 +22,7 @@ from ..frontend.ops import Array, Conv, ConvTranspose, Dense, Shape, Window
 from ..quantize.cast import Cast, fit
 from ..quantize.exact_ops import Axis, Rearrange
 from ..quantize.fixed import FixedGraph
-from .exactness import FloatType, float_type, mantissa, widest
+from .exactness import FloatType, float_type, holding, mantissa
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,19 @@ class Product:
 
     @property
     def kind(self) -> FloatType:
-        """The float type in which it is exact."""
-        return widest(float_type(self.graph, node) for node in {self.node, self.last})
+        """The narrowest float type in which it is exact.
+
+        All sums are multiples of the power of two that weights, bias and half share.
+        """
+        bounds = self.graph.bounds
+        shift = self.cast.op.shift if self.cast else 0
+        half = 1 << shift - 1 if shift else 0
+        constants = [self.graph.constants[name].ravel() for name in self.node.inputs[1:]]
+        unit = int(np.gcd.reduce(np.concatenate([*constants, [half]]).astype(np.int64)))
+        shared = max(unit & -unit, 1)
+        largest = max(bounds[name].partial for name in self.node.inputs[1:])
+        sums = max(bounds[self.node.output].partial + half, largest) // shared
+        return holding(max(sums, bounds[self.x].partial, bounds[self.last.output].partial))
 
     def function(self) -> Callable[[Array], Array]:
         """What computes it, in its float type."""

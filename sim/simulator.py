@@ -19,7 +19,7 @@ from ..frontend.ops import Array
 from ..quantize.cast import cast_float
 from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.recurrence import Recurrence
-from .exactness import FloatType, float_type, function_of
+from .exactness import FloatType, float_type, function_of, holding
 from .loop import Loop, products_ahead
 from .products import Product, find_products
 from .shortcuts import shorten
@@ -131,7 +131,9 @@ class Simulator:
     def predict(self, x: Array) -> Array:
         """Outputs as floats (value = raw · 2^-F) for samples in the user's layout."""
         (port,) = self.graph.outputs
-        return self.run(x)[port.name] * self.graph.formats[port.name].step
+        raw = self.run(x)[port.name]
+        raw *= self.graph.formats[port.name].step
+        return raw
 
     def _blocks(self, x: Array, enter: Callable[[Array], Array]) -> dict[str, Array]:
         names = list(dict.fromkeys([*self.keep, *self.outputs]))
@@ -144,7 +146,8 @@ class Simulator:
             for name in names:
                 part = values[name]
                 if name not in results:
-                    results[name] = np.empty((len(x), *part.shape[1:]), part.dtype)
+                    kind = holding(self.graph.bounds[name].partial)
+                    results[name] = np.empty((len(x), *part.shape[1:]), kind)
                 results[name][start:stop] = part
         return results
 

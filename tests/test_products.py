@@ -85,6 +85,22 @@ def test_a_half_that_would_not_fit_is_left_to_the_cast(more: int) -> None:
     assert np.array_equal(Simulator(graph).trace_raw(raw)["v2"], expected)
 
 
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize(("bias", "shift"), [(0, 9), (0, 8), (64, 9), (256, 9), (-256, 9)])
+def test_powers_of_two_that_all_terms_share(bias: int, shift: int, more: int) -> None:
+    """Weights are multiples of 256: sums up to 255 · 65537 · 256 need 24 bits, if the half and the
+    bias are such multiples, and there is none to carry into the next bit."""
+    weight = np.array([[65537 - more], [more]]) * 256
+    layer = (Dense(), weight, np.array([bias])) if bias else (Dense(), weight)
+    cast = Cast(shift, Format(True, 22, 22 + shift))
+    graph = chain((2,), Format(False, 8, 8), layer, (cast,))
+    (product,) = find_products(graph, {"v2"})
+    assert product.kind == (np.float32 if shift == 9 and bias % 256 == 0 else np.float64)
+    raw = np.array(list(itertools.product(range(256), [0, 1, 255])))
+    expected = Simulator(graph, keep=True).trace_raw(raw)["v2"]
+    assert np.array_equal(Simulator(graph).trace_raw(raw)["v2"], expected)
+
+
 def test_a_second_reader_keeps_a_value() -> None:
     cast = Cast(1, Format(True, 3, 4))
     graph = chain((2,), Format(True, 4, 4), (Dense(), np.eye(2, dtype=int)), (cast,))

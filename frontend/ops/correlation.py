@@ -123,9 +123,9 @@ class Product:
                 buffer = np.empty(rows * width, x.dtype)
             flat = buffer[: rows * width]
             if x.shape[-1] == 1:  # one plane for each kernel position: their rows are contiguous
-                planes = flat.reshape(*self.window.kernel, *block.shape[1 : len(out) + 2])
-                for position in np.ndindex(self.window.kernel):
-                    planes[position] = block[0, ..., *position, 0]
+                spatial = len(out)
+                positions = np.moveaxis(block[0, ..., 0], range(-spatial, 0), range(spatial))
+                flat.reshape(positions.shape)[...] = positions
                 yield part, flat.reshape(1, width, rows).swapaxes(1, 2)
             else:
                 flat.reshape(block.shape)[...] = block
