@@ -144,8 +144,10 @@ def main(recipes: tuple[str, ...], seeds: int) -> None:
     outcomes = []
     for name in recipes or BUILT_IN:
         for seed in range(1 if name == "image-filters" else seeds):
-            outcomes.append(measure(name, seed))
-            console.print(f"{name}, seed {seed}: {outcomes[-1].figures}")
+            outcome = measure(name, seed)
+            outcomes.append(outcome)
+            figures = ", ".join(f"{figure:.2f}" for figure in outcome.figures)
+            console.print(f"{name}, seed {seed}: {figures}", highlight=False)
     console.print(table(outcomes))
     sys.exit(not all(outcome.met for outcome in outcomes))
 
