@@ -78,8 +78,12 @@ class Product:
         return total.swapaxes(0, 1).reshape(w.shape)
 
     def input_gradient(self, grad: Array, w: Array, shape: Shape) -> Array:
-        """Each kernel position's share, added back where it came from."""
+        """Where it is one, the correlation with the kernel turned round; else each kernel
+        position's share, added back where it came from."""
         out = grad.shape[1:-1]
+        turned = self.window.turned(shape[1:-1], out)
+        if turned is not None:
+            return Product(turned, self.groups).forward(grad, self._turned(w), None, shape[1:-1])
         total = np.zeros(self.window.extended(shape), grad.dtype)
         split = w.reshape(-1, w.shape[-2], self.groups, w.shape[-1] // self.groups)
         back = np.ascontiguousarray(split.transpose(0, 2, 3, 1), grad.dtype)
@@ -95,6 +99,12 @@ class Product:
             for share, tap in zip(shares, taps, strict=True):
                 target[tap] += share.reshape(-1, *out, shape[-1])
         return total[self.window.inner(shape)]
+
+    def _turned(self, w: Array) -> Array:
+        """The kernel turned round, with inputs and outputs exchanged in each group."""
+        axes = tuple(range(w.ndim - 2))
+        split = np.flip(w, axes).reshape(*w.shape[:-1], self.groups, -1)
+        return split.transpose(*axes, -1, -2, -3).reshape(*w.shape[:-2], split.shape[-1], -1)
 
     def _grouped(self, x: Array, *lead: int) -> Array:
         """The rows of ``x``, its channels apart by groups: (lead..., groups, rows, channels)."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .base import Array, Shape, expect
+from .base import MAX_ELEMENTS, Array, Shape, expect
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,15 @@ class Window:
             found=x,
             expected=f"{len(self.kernel)} spatial axes and the channels",
         )
+        padded = tuple(n + sum(p) for n, p in zip(x, self.pad, strict=False))
+        expect(
+            math.prod(padded) * x[-1] <= MAX_ELEMENTS,
+            "the padded input is too large",
+            found=f"input {x}, padding {self.pad}",
+            expected=f"at most {MAX_ELEMENTS} elements a sample",
+        )
         out = tuple(
-            (n + sum(p) - r) // s + 1
-            for n, r, s, p in zip(x, self.reach, self.stride, self.pad, strict=False)
+            (n - r) // s + 1 for n, r, s in zip(padded, self.reach, self.stride, strict=True)
         )
         dilated = "" if max(self.dilation) == 1 else f", dilation {self.dilation}"
         expect(
@@ -99,6 +105,13 @@ class Window:
             found=found,
             expected="sizes that slide",
         )
+        expect(
+            max(self.kernel + self.stride + self.dilation) <= MAX_ELEMENTS
+            and max(itertools.chain.from_iterable(self.pad)) <= MAX_ELEMENTS,
+            "kernel, stride, dilation or padding is too large",
+            found=found,
+            expected=f"at most {MAX_ELEMENTS}",
+        )
 
     def counts(self, x: Shape, margin: tuple[tuple[int, int], ...] = ()) -> Array:
         """How many positions of each window lie in the input, or within ``margin`` of it.
@@ -111,15 +124,27 @@ class Window:
         Returns:
             Integers of the spatial output shape.
         """
-        margin = margin or ((0, 0),) * len(self.kernel)
         counts = np.ones((), np.int64)
-        for axis, n in enumerate(self.infer(x)):
-            first = np.arange(n) * self.stride[axis] - self.pad[axis][0]
-            place = first[:, None] + np.arange(self.kernel[axis]) * self.dilation[axis]
-            before, after = margin[axis]
-            inside = (place >= -before) & (place < x[axis] + after)
-            counts = np.multiply.outer(counts, inside.sum(axis=1))
+        for along in self._counts_along(x, margin):
+            counts = np.multiply.outer(counts, along)
         return counts
+
+    def fewest(self, x: Shape, margin: tuple[tuple[int, int], ...] = ()) -> int:
+        """The smallest of :meth:`counts`."""
+        return math.prod(int(along.min()) for along in self._counts_along(x, margin))
+
+    def _counts_along(self, x: Shape, margin: tuple[tuple[int, int], ...]) -> list[Array]:
+        """:meth:`counts` along each axis alone; their outer product is all of them."""
+        margin = margin or ((0, 0),) * len(self.kernel)
+        found = []
+        for axis, n in enumerate(self.infer(x)):
+            kernel, dilation = self.kernel[axis], self.dilation[axis]
+            first = np.arange(n) * self.stride[axis] - self.pad[axis][0]
+            ends = (-margin[axis][0], x[axis] + margin[axis][1])
+            # So many of a window's positions, a dilation apart, lie before each end.
+            low, high = (np.clip(-((first - end) // dilation), 0, kernel) for end in ends)
+            found.append(high - low)
+        return found
 
     def extend(self, x: Array, value: float = 0.0) -> Array:
         """``x`` with the padding filled in."""
@@ -168,6 +193,19 @@ class Window:
             slice(before, before + n) for n, (before, _) in zip(shape[1:], self.pad, strict=False)
         )
         return (slice(None), *spatial, slice(None))
+
+    def turned(self, x: Shape, out: Shape) -> Window | None:
+        """The window that leads from the outputs back to the inputs, over spatial shapes; None if
+        a stride or the padding does not allow one."""
+        if max(self.stride) > 1:
+            return None
+        pad = []
+        for n, m, reach, (before, _) in zip(x, out, self.reach, self.pad, strict=True):
+            ahead = reach - 1 - before
+            pad.append((ahead, n - m - ahead + reach - 1))
+        if min(itertools.chain.from_iterable(pad)) < 0:
+            return None
+        return replace(self, pad=tuple(pad))
 
     def taps(self, out: Shape) -> list[tuple[slice, ...]]:
         """For each kernel position, the slice of the padded array that it visits."""
