@@ -78,11 +78,11 @@ class Product:
         return total.swapaxes(0, 1).reshape(w.shape)
 
     def input_gradient(self, grad: Array, w: Array, shape: Shape) -> Array:
-        """Where it is one, the correlation with the kernel turned round; else each kernel
-        position's share, added back where it came from."""
+        """Each kernel position's share, added back where it came from; or the correlation with the
+        kernel turned round, where it is one and has no more windows than this."""
         out = grad.shape[1:-1]
         turned = self.window.turned(shape[1:-1], out)
-        if turned is not None:
+        if turned is not None and math.prod(shape[1:-1]) <= math.prod(out):
             return Product(turned, self.groups).forward(grad, self._turned(w), None, shape[1:-1])
         total = np.zeros(self.window.extended(shape), grad.dtype)
         split = w.reshape(-1, w.shape[-2], self.groups, w.shape[-1] // self.groups)
