@@ -9,8 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pytest
 from rich.console import Console
 
+from tests.bench.bench_simulator import EMULATED, expect_close
+from tests.bench.bench_training import LIMITS, expect_alike
+from tests.bench.peers import NETWORKS, exported, samples
 from tests.bench.table import Row, Skipped, compare, duration, once, table
 
 
@@ -73,3 +78,23 @@ def test_unknown_modules_are_refused() -> None:
     )
     assert run.returncode == 2
     assert "training" in run.stderr
+
+
+@pytest.mark.parametrize("what", dict.fromkeys([*NETWORKS, *EMULATED, *LIMITS]))
+def test_networks_have_results_for_their_samples(what: str) -> None:
+    model = exported(what)
+    assert model.predict(samples(model, 2)).shape == (2, *model.output_shape)
+    assert model.graph().nodes
+
+
+def test_sides_that_compute_something_else_are_found() -> None:
+    expected = np.random.default_rng(0).random((100, 10))
+    expect_close(expected + 0.01, expected)
+    with pytest.raises(AssertionError, match="of their variance"):
+        expect_close(expected[::-1], expected)
+    expect_alike(lambda: 1.0, lambda: 1.0 + 1e-5)
+    with pytest.raises(AssertionError, match="in step 0"):
+        expect_alike(lambda: 1.0, lambda: 1.001)
+    losses = iter(range(1, 100))
+    with pytest.raises(AssertionError, match="in step 1"):
+        expect_alike(lambda: 1.0, lambda: next(losses))
