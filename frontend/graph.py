@@ -14,14 +14,14 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from .errors import LutraError, ModelError, ShapeError
-from .ops import Add, Array, Computable, Concat, MatMul, Mul, Op, Shape, Sub
+from .ops import Add, Array, BatchNorm, Computable, Concat, MatMul, Mul, Op, Shape, Sub
 from .ops.arithmetic import expect_aligned
-from .ops.base import expect
+from .ops.base import MAX_ELEMENTS, expect
 
 OpT = TypeVar("OpT", bound=Computable, covariant=True)
 
-MAX_ELEMENTS = 2**28
-"""Largest number of elements of one value; a file that asks for more is refused, not tried."""
+MAX_RANK = 8
+"""Most axes of one value, the batch among them."""
 
 
 @dataclass(frozen=True)
@@ -145,18 +145,23 @@ def infer_shapes(
         try:
             _expect_batches(node, shapes, constants)
             shape = node.op.infer(*(shapes[name] for name in node.inputs))
+            _expect_variances(node, constants)
+            expect_small(shape)
         except LutraError as error:
             error.node = error.node or node.name
             raise
-        if math.prod(shape) > MAX_ELEMENTS:
-            raise ShapeError(
-                "the result is too large",
-                node=node.name,
-                found=shape,
-                expected=f"at most {MAX_ELEMENTS} elements a sample",
-            )
         shapes[node.output] = shape
     return shapes
+
+
+def expect_small(shape: Shape) -> None:
+    """Raise a ShapeError unless a value of this shape, without the batch, is one that we take."""
+    expect(
+        len(shape) < MAX_RANK and math.prod(shape) <= MAX_ELEMENTS,
+        "the result is too large",
+        found=shape[: 2 * MAX_RANK],
+        expected=f"at most {MAX_RANK - 1} axes and {MAX_ELEMENTS} elements a sample",
+    )
 
 
 def _expect_batches(
@@ -175,6 +180,20 @@ def _expect_batches(
                 found=f"constants {fixed}",
                 expected="activations",
             )
+
+
+def _expect_variances(node: Node[Computable], constants: Mapping[str, Array]) -> None:
+    """Raise a ModelError if a batch norm's variances have no root, or it divides by zero."""
+    if not isinstance(node.op, BatchNorm) or node.inputs[-1] not in constants:
+        return
+    lowest = constants[node.inputs[-1]].min()
+    if lowest + node.op.epsilon <= 0:
+        raise ModelError(
+            "a variance is not positive",
+            found=f"{lowest} with epsilon {node.op.epsilon}",
+            expected="a sum above 0",
+            remedy="Train again, or mend the export",
+        )
 
 
 def evaluate(

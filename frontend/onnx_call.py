@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -151,6 +151,12 @@ class Call:
             found=shown(self.attributes.get(attribute, "nothing")),
             expected=expected,
         )
+
+
+def expect_distinct(axes: Sequence[int], rank: int) -> None:
+    """Raise a ModelError if one of ``rank`` axes is named twice, from the front or the end."""
+    if len({axis % max(rank, 1) for axis in axes}) != len(axes):
+        raise ModelError("names an axis twice", found=shown(axes), expected="different axes")
 
 
 def meant(value: float) -> float:

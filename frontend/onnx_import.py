@@ -17,7 +17,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from .errors import LutraError, ModelError, ShapeError, UnsupportedOpError, clip
-from .graph import MAX_ELEMENTS, Graph
+from .graph import Graph
 from .names import Names
 from .onnx_call import call_of, check_form
 from .onnx_load import check_structure, read_model
@@ -25,6 +25,7 @@ from .onnx_nodes import FORMS
 from .onnx_tensor import read_tensor, type_name
 from .onnx_values import Activation, Builder, Constant, RefusedError, Unknown
 from .ops import Array, Shape
+from .ops.base import MAX_ELEMENTS
 from .passes import simplify
 
 MAX_RANK = 4

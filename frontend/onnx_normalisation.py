@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import ShapeError
-from .onnx_call import Call
+from .onnx_call import Call, expect_distinct
 from .onnx_layout import channels_first
 from .onnx_values import Activation, Builder, RefusedError, Value
 from .ops import BatchNorm, GlobalAveragePool, LayerNorm, RmsNorm, Shape
@@ -70,6 +70,7 @@ def reduce_mean(builder: Builder, call: Call) -> Value:
         given = call.integers(1)
     if not given:
         raise RefusedError("is over all axes, the batch among them")
+    expect_distinct(given, x.rank)
     reduced = {call.axis(x, axis, "axes") for axis in given}
     kept = [axis for axis in range(len(x.shape)) if axis not in reduced]
     if len(kept) != 1 or len(x.shape) not in (2, 3):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .errors import ModelError, ShapeError
-from .onnx_call import Call, meant, shown
+from .onnx_call import Call, expect_distinct, meant, shown
 from .onnx_shape import gathered, sliced
 from .onnx_values import Activation, Builder, Constant, RefusedError, Value
 from .ops import Pad, Shape, Slice, Upsample
@@ -39,15 +39,20 @@ def concat(builder: Builder, call: Call) -> Value:
 def slice_(builder: Builder, call: Call) -> Value:
     """One of our slices for each axis; the batch must stay whole."""
     parts = _slices(call)
+    axes = [axis for axis, *_ in parts]
     if isinstance(call.value(0), Constant):
+        expect_distinct(axes, call.constant(0).array.ndim)
         return sliced(builder, call, parts)
     x = call.data(anywhere=True)
+    expect_distinct(axes, x.rank)
     for i, (axis, start, end, step) in enumerate(parts):
         whole = start == 0 and end >= 2**31 - 1 and step == 1
         if whole and axis in (x.batch, x.batch - x.rank):
             continue
         own = call.axis(x, axis, "axes")
-        start, stop, step = slice(start, end, step).indices(x.shape[own])
+        size = x.shape[own]
+        start, stop, step = slice(start, end, step).indices(size)
+        step = max(-size, min(step, size))  # a larger one takes no more than the first value
         name = call.name if i == 0 else f"{call.name}_{i}"
         x = builder.sliced(x, Slice(own, start, stop, step), name, call.output)
     return x
@@ -64,8 +69,10 @@ def _slices(call: Call) -> list[tuple[int, int, int, int]]:
         steps = call.integers(4) if call.value(4) is not None else None
     axes = list(range(len(starts))) if axes is None else axes
     steps = [1] * len(starts) if steps is None else steps
-    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+    if not len(starts) == len(ends) == len(axes) == len(steps):
         raise ModelError("its starts, ends, axes and steps do not fit", found=(starts, ends))
+    if 0 in steps:
+        raise ModelError("has a step of 0", found=shown(steps), expected="steps other than 0")
     return list(zip(axes, starts, ends, steps, strict=True))
 
 
@@ -77,6 +84,8 @@ def split(builder: Builder, call: Call) -> tuple[Value, ...]:
     sizes = call.get("split", None)
     if call.since >= 13 and call.value(1) is not None:
         sizes = call.integers(1)
+    if sizes is not None and "num_outputs" in call.attributes:
+        raise ModelError("has both sizes and a number of outputs", expected="one of them")
     if sizes is None:
         if call.get("num_outputs", count) != count:
             raise call.damaged("num_outputs", f"{count} outputs")
@@ -132,6 +141,7 @@ def pad(builder: Builder, call: Call) -> Value:
         raise call.damaged("pads", f"{2 * len(axes)} sizes")
     if min(pads, default=0) < 0:
         raise RefusedError(f"by {pads} cuts values off; supported: sizes of at least 0")
+    expect_distinct(axes, x.rank)
     before, after = [0] * len(x.shape), [0] * len(x.shape)
     for i, axis in enumerate(axes):
         sizes = pads[i], pads[i + len(axes)]
@@ -193,10 +203,14 @@ def _resized(builder: Builder, call: Call, x: Activation) -> Shape:
     if scales is None and call.value(at) is not None:
         scales = [float(scale) for scale in call.weight(at).array.reshape(-1)]
     shape = [builder.batch or 0, *x.shape]
-    given = scales or call.integers(3)
+    wanted = call.integers(3) if call.value(3) is not None else []
+    if bool(scales) == bool(wanted):
+        raise ModelError("must have either scales or sizes", found=(scales, wanted))
+    given = scales or wanted
     axes = call.get("axes", None) or list(range(x.rank))
     if len(axes) != len(given) or any(not -x.rank <= axis < x.rank for axis in axes):
         raise ShapeError("has too few scales", found=given, expected=f"{x.rank} numbers")
+    expect_distinct(axes, x.rank)
     found: list[float] = list(shape)
     for axis, number in zip(axes, given, strict=True):
         if axis % x.rank == 0 and number != (1 if scales else shape[0]):

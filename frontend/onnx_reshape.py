@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from .errors import ShapeError
-from .onnx_call import BATCH, Call
-from .onnx_values import Activation, Builder, Constant, RefusedError, Value
+from .onnx_call import BATCH, Call, expect_distinct
+from .onnx_values import Activation, Builder, Constant, RefusedError, Value, expect_foldable
 from .ops import Shape, Transpose
 
 
@@ -51,7 +51,9 @@ def reshape(builder: Builder, call: Call) -> Value:
         raise ShapeError("asks for an impossible shape", found=target, expected="sizes, one -1")
     resolved = _copied(target, _shape(builder, x)) if copies else target
     if isinstance(x, Constant):
-        return builder.folded(call.output, x.array.reshape(_complete(resolved, x.array.size)))
+        shape = _complete(resolved, x.array.size)
+        expect_foldable(shape)
+        return builder.folded(call.output, x.array.reshape(shape))
     x = call.data(anywhere=True)
     before = x.shape[: x.batch]
     size = math.prod(x.shape[x.batch :])
@@ -114,6 +116,7 @@ def unsqueeze(builder: Builder, call: Call) -> Value:
     order = [-1 if axis in axes else next(old) for axis in range(rank)]
     if isinstance(x, Constant):
         sizes = tuple(1 if axis < 0 else x.array.shape[axis] for axis in order)
+        expect_foldable(sizes)
         return builder.folded(call.output, x.array.reshape(sizes))
     return _with_axes(builder, call, order)
 
@@ -143,8 +146,7 @@ def _axes(call: Call, rank: int) -> list[int] | None:
     if any(not -rank <= axis < rank for axis in given):
         raise ShapeError("names axes that are not there", found=given, expected=f"{rank} axes")
     axes = [axis % rank for axis in given]
-    if len(set(axes)) != len(axes):
-        raise ShapeError("names an axis twice", found=given, expected="different axes")
+    expect_distinct(axes, rank)
     return axes
 
 

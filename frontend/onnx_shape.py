@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from .errors import ModelError, ShapeError
-from .graph import MAX_ELEMENTS
 from .onnx_call import BATCH, Call
 from .onnx_tensor import read_tensor
-from .onnx_values import Activation, Builder, Constant, RefusedError, Value
+from .onnx_values import Activation, Builder, Constant, RefusedError, Value, expect_foldable
 from .ops import Array
 
 
@@ -54,8 +51,7 @@ def _filled(builder: Builder, call: Call, value: Array, target: list[int]) -> Va
     before = len(shape) - len(sizes)
     if any(n == BATCH and shape[before + i] != 1 for i, n in enumerate(target)):
         raise RefusedError("has a constant that differs between samples")
-    if math.prod(shape) > MAX_ELEMENTS:
-        raise ShapeError("is too large", found=shape, expected=f"at most {MAX_ELEMENTS} elements")
+    expect_foldable(shape)
     return builder.folded(call.output, np.broadcast_to(value, shape))
 
 
@@ -78,6 +74,8 @@ def gathered(builder: Builder, call: Call) -> Value:
     size = array.shape[axis]
     if indices.size and not -size <= indices.min() <= indices.max() < size:
         raise ModelError("takes what is not there", found=indices, expected=f"below {size}")
+    axis %= array.ndim
+    expect_foldable((*array.shape[:axis], *indices.shape, *array.shape[axis + 1 :]))
     return builder.folded(call.output, np.take(array, indices, axis))
 
 

@@ -11,11 +11,9 @@ import numpy as np
 from onnx import TensorProto
 
 from .errors import LutraError, ModelError, UnsupportedOpError, clip
-from .graph import MAX_ELEMENTS
+from .graph import MAX_RANK
 from .ops import Array
-
-MAX_RANK = 8
-"""Most axes that any constant may have."""
+from .ops.base import MAX_ELEMENTS
 
 _STORED: dict[int, tuple[str, str]] = {
     TensorProto.FLOAT: ("<f4", "float_data"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .errors import ModelError, ShapeError, clip
-from .graph import MAX_ELEMENTS, Graph, Node, Port
+from .graph import MAX_RANK, Graph, Node, Port, expect_small
 from .names import Names
 from .onnx_layout import inverse
 from .ops import (
@@ -30,8 +30,9 @@ from .ops import (
     Slice,
     Transpose,
 )
+from .ops.base import MAX_ELEMENTS
 
-MAX_FOLDED = 2**32
+MAX_FOLDED = 2**30
 """Most bytes that constants made out of the model's own may take together."""
 
 
@@ -113,6 +114,16 @@ class Unknown:
 Value = Activation | Constant | Unknown
 
 
+def expect_foldable(shape: Shape) -> None:
+    """Raise a ShapeError unless a constant of this shape may be worked out from others."""
+    if len(shape) > MAX_RANK or math.prod(shape) > MAX_ELEMENTS:
+        raise ShapeError(
+            "is too large",
+            found=shape[: 2 * MAX_RANK],
+            expected=f"at most {MAX_RANK} axes and {MAX_ELEMENTS} elements",
+        )
+
+
 class Builder:
     """Collects the nodes and weights of the graph to be.
 
@@ -160,12 +171,7 @@ class Builder:
             ShapeError: the op does not take them.
         """
         shape = op.infer(*(self._shapes[value] for value in inputs))
-        if math.prod(shape) > MAX_ELEMENTS:
-            raise ShapeError(
-                "the result is too large",
-                found=shape,
-                expected=f"at most {MAX_ELEMENTS} elements a sample",
-            )
+        expect_small(shape)
         output = self.new(wish, shape, made_up)
         self._nodes.append(Node(name, op, inputs, output))
         self._made_by[output] = self._nodes[-1]

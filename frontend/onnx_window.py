@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from .graph import MAX_ELEMENTS
 from .onnx_call import Call
 from .onnx_layout import channels_first
 from .onnx_values import Builder, RefusedError, Value
 from .ops import AveragePool, MaxPool, Shape, Window
+from .ops.base import MAX_ELEMENTS
 from .ops.window import ceil_pad
 
 Pads = tuple[tuple[int, int], ...]
@@ -103,8 +103,10 @@ def _plain(call: Call, kernel: Shape) -> Window:
     """The window without its padding."""
     rank = len(kernel)
     stride = tuple(call.get("strides", (1,) * rank))
-    if len(stride) != rank or min(stride, default=0) < 1 or min(kernel, default=0) < 1:
-        raise call.damaged("strides", f"{rank} positive steps, and a kernel of positive size")
+    if min(kernel) < 1:
+        raise call.damaged("kernel_shape", f"{rank} positive sizes")
+    if len(stride) != rank or min(stride) < 1:
+        raise call.damaged("strides", f"{rank} positive steps")
     dilation = tuple(call.get("dilations", (1,) * rank))
     if len(dilation) != rank or min(dilation) < 1:
         raise call.damaged("dilations", f"{rank} positive steps")

@@ -20,10 +20,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 
 from ..frontend.errors import LutraError, ModelError
-from ..frontend.graph import MAX_ELEMENTS, Graph, Node, Port
+from ..frontend.graph import Graph, Node, Port
 from ..frontend.onnx_export import arrangements
 from ..frontend.onnx_layout import Arrangement
 from ..frontend.ops import Array, Dense, Mul, Op, Relu, Shape, Window
+from ..frontend.ops.base import MAX_ELEMENTS
 from .cast import Cast
 from .exact_ops import Clamp, Combine, Rearrange
 from .fixed import FixedGraph, FixedOp

@@ -183,7 +183,15 @@ def _leaky(builder: Builder, node: Node[Op], slope: Array) -> None:
         narrow = Format(source.signed, width, source.integer)
         target = Target(narrow, Rounding.RND, Overflow.SAT)
         x = builder.cast(builder.new(f"{node.name}.limited"), x, target)
-    raw = np.floor(slope.astype(np.float64) * 2.0**wanted + 0.5).astype(np.int64)
+    scaled = np.floor(slope.astype(np.float64) * 2.0**wanted + 0.5)
+    if np.abs(scaled).max() > 1 << MAX_WIDTH:
+        raise FormatError(
+            "the slope is too large",
+            node=node.name,
+            found=float(np.abs(slope).max()),
+            expected=f"at most {2.0 ** (MAX_WIDTH - wanted)}",
+        )
+    raw = scaled.astype(np.int64)
     common = int(np.gcd.reduce([*raw.tolist(), 1 << wanted]))
     fraction = wanted - common.bit_length() + 1
     constant = builder.constant(builder.new(f"{node.name}.slope"), raw // common, fraction)

@@ -12,6 +12,9 @@ from ..errors import ShapeError
 
 Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
+MAX_ELEMENTS = 2**28
+"""Largest number of elements of one value; a file that asks for more is refused, not tried."""
+
 Pullback = Callable[[Array], tuple[Array | None, ...]]
 """Takes the gradient of the output, gives one gradient an input (None where none was needed)."""
 

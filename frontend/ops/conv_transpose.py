@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .base import Array, Pullback, Shape, expect
+from .base import MAX_ELEMENTS, Array, Pullback, Shape, expect
 from .conv import bias_gradient, expect_weights
 from .correlation import correlation
 from .window import Window
@@ -46,6 +47,14 @@ class ConvTranspose:
             expected=f"{len(self.window.kernel)} sizes",
         )
         out = self._spatial(x[:-1])
+        whole = math.prod(n + sum(pad) for n, pad in zip(out, self.window.pad, strict=True))
+        expect(
+            whole * w[-1] <= MAX_ELEMENTS,
+            "the result is too large before its padding is cut off",
+            found=f"input {x}, kernel {self.window.kernel}, stride {self.window.stride}, "
+            f"dilation {self.window.dilation}",
+            expected=f"at most {MAX_ELEMENTS} elements a sample",
+        )
         expect(
             min(out) >= 1,
             "the padding cuts off the whole result",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import LutraError
 from .base import Array, Pullback, Shape, expect
 
 
@@ -18,6 +20,9 @@ class BatchNorm:
     """
 
     epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _expect_epsilon(self.epsilon)
 
     def infer(self, *shapes: Shape) -> Shape:
         return _channels("batch norm", shapes, ("gamma", "beta", "mean", "variance"))
@@ -57,6 +62,9 @@ class BatchNormTraining:
     """
 
     epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _expect_epsilon(self.epsilon)
 
     def infer(self, *shapes: Shape) -> Shape:
         return _channels("batch norm", shapes, ("gamma", "beta"))
@@ -109,6 +117,9 @@ class LayerNorm:
 
     epsilon: float = 1e-5
 
+    def __post_init__(self) -> None:
+        _expect_epsilon(self.epsilon)
+
     def infer(self, *shapes: Shape) -> Shape:
         return _channels("layer norm", shapes, ("gamma", "beta"))
 
@@ -140,6 +151,9 @@ class RmsNorm:
     """
 
     epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _expect_epsilon(self.epsilon)
 
     def infer(self, *shapes: Shape) -> Shape:
         return _channels("RMS norm", shapes, ("gamma",))
@@ -198,6 +212,16 @@ def _pull_rows(
     dx = grad * scale
     dx -= rows * (product @ gamma * (inverse * inverse * inverse / len(gamma)))[:, None]
     return dx, inverse @ product
+
+
+def _expect_epsilon(epsilon: float) -> None:
+    """Raise a LutraError if the square root of a variance and ``epsilon`` may not exist."""
+    if not 0 <= epsilon < math.inf:
+        raise LutraError(
+            "the epsilon of a normalisation is wrong",
+            found=epsilon,
+            expected="a number of at least 0",
+        )
 
 
 def _channels(what: str, shapes: tuple[Shape, ...], names: tuple[str, ...]) -> Shape:

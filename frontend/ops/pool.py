@@ -22,7 +22,7 @@ class MaxPool:
         (x,) = shapes
         out = self.window.infer(x)
         expect(
-            not self.window.padded or self.window.counts(x).min() > 0,
+            not self.window.padded or self.window.fewest(x) > 0,
             "a pooling window must not lie in the padding alone",
             found=f"input {x}, kernel {self.window.kernel}, padding {self.window.pad}",
             expected="a value of the input in each window",
@@ -131,7 +131,7 @@ class AveragePool:
             expected="for each axis as much as the padding, or less",
         )
         expect(
-            not self.window.padded or self.counts(x).min() > 0,
+            not self.window.padded or self.window.fewest(x, self.counted) > 0,
             "a pooling window has no position that counts",
             found=f"input {x}, kernel {self.window.kernel}, padding {pad}, counted {self.counted}",
             expected="at least one position in each window",
