@@ -4,6 +4,8 @@
 #   make test    run the tests               (PYTEST_ARGS="-k cast" is passed on)
 #   make lint    ruff and mypy
 #   make bench   speed against other tools   (TORCH: the requirement that installs PyTorch)
+#   make interop values and gradients against PyTorch's
+#   make accuracy  how good the recipes are, in float, at 16 and at 8 bits
 #   make clean   remove what the others made
 
 PYTHON ?= python3
@@ -16,7 +18,7 @@ TORCH ?= torch==2.13.0
 
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench interop accuracy clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -32,6 +34,12 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.bench
+
+interop: $(VENV)/.bench $(VENV)/.test
+	$(BIN)/python -m pytest tests/interop $(PYTEST_ARGS)
+
+accuracy: $(VENV)/.test
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.accuracy
 
 clean:
 	rm -rf .venv build dist demo-out *.egg-info .coverage .coverage.* htmlcov
