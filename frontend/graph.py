@@ -158,7 +158,7 @@ def expect_small(shape: Shape) -> None:
     """Raise a ShapeError unless a value of this shape, without the batch, is one that we take."""
     expect(
         len(shape) < MAX_RANK and math.prod(shape) <= MAX_ELEMENTS,
-        "the result is too large",
+        "a value is too large",
         found=shape[: 2 * MAX_RANK],
         expected=f"at most {MAX_RANK - 1} axes and {MAX_ELEMENTS} elements a sample",
     )

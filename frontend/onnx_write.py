@@ -85,7 +85,7 @@ def _activation(writer: Writer, node: Node[Op]) -> None:
     op_type, attributes = type(node.op).__name__, dict[str, Any]()
     match node.op:
         case ops.LeakyRelu(slope):
-            attributes = {"alpha": slope}
+            attributes = {"alpha": float(slope)}
         case ops.PRelu():
             op_type = "PRelu"
             inputs += [writer.constant(w, operand(writer.shape(w), layout)) for w in weights]
@@ -95,11 +95,11 @@ def _activation(writer: Writer, node: Node[Op]) -> None:
                 for bound in (low, high)
             ]
         case ops.HardSigmoid(slope, offset):
-            attributes = {"alpha": slope, "beta": offset}
+            attributes = {"alpha": float(slope), "beta": float(offset)}
         case ops.Elu(alpha):
-            attributes = {"alpha": alpha}
+            attributes = {"alpha": float(alpha)}
         case ops.Selu(alpha, gamma):
-            attributes = {"alpha": alpha, "gamma": gamma}
+            attributes = {"alpha": float(alpha), "gamma": float(gamma)}
         case ops.Gelu(approximate):
             attributes = {"approximate": "tanh" if approximate else "none"}
         case ops.Silu():
@@ -188,10 +188,14 @@ def _normalisation(writer: Writer, node: Node[Op]) -> None:
         case ops.BatchNorm(epsilon):
             layout = channels_first(rank)
             inputs = [writer.read(x, layout), *inputs]
-            writer.result(node, "BatchNormalization", inputs, layout, epsilon=epsilon)
+            writer.result(node, "BatchNormalization", inputs, layout, epsilon=float(epsilon))
         case ops.LayerNorm(epsilon):
             inputs = [writer.read(x, channels_last(rank)), *inputs]
-            writer.result(node, "LayerNormalization", inputs, channels_last(rank), epsilon=epsilon)
+            writer.result(
+                node, "LayerNormalization", inputs, channels_last(rank), epsilon=float(epsilon)
+            )
         case ops.RmsNorm(epsilon):
             inputs = [writer.read(x, channels_last(rank)), *inputs]
-            writer.result(node, "RMSNormalization", inputs, channels_last(rank), epsilon=epsilon)
+            writer.result(
+                node, "RMSNormalization", inputs, channels_last(rank), epsilon=float(epsilon)
+            )

@@ -16,7 +16,7 @@ from ..frontend.ops import Array, Flatten, Reshape, Shape
 from .cast import Cast, fit, round_to_integer
 from .exact import ExactOp, Operand, Result, constant_bounds, result
 from .float_index import FloatIndex
-from .formats import Format, Overflow
+from .formats import MAX_WIDTH, Format, Overflow
 from .lut import Lut
 from .recurrence import Recurrence
 from .structure import check_nodes, check_ports
@@ -168,8 +168,12 @@ def index_bounds(op: FloatIndex, x: Result) -> Result:
     """Bounds of a FloatIndex's results.
 
     Raises:
-        FormatError: x may be negative.
+        FormatError: x may be negative, or the index has an impossible width.
     """
+    if not 0 <= op.bits <= MAX_WIDTH:
+        raise FormatError(
+            "a FloatIndex cannot have this width", found=op.bits, expected=f"0 to {MAX_WIDTH}"
+        )
     if x.low < 0:
         raise FormatError("a FloatIndex takes no negative values", found=x.low, expected="raw >= 0")
     low, high = op.apply(x.low), op.apply(x.high)

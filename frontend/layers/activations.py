@@ -9,6 +9,7 @@ from typing import ClassVar
 from .. import ops
 from ..initialisers import Constant
 from ..ops import Shape
+from ..ops.base import expect_finite
 from .base import Layer, Weight
 
 
@@ -53,6 +54,9 @@ class PReLU(Activation):
     start: float = 0.25
     prefix: ClassVar[str] = "prelu"
     rectifies: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        expect_finite(slope=self.start)
 
     def op(self, *shapes: Shape) -> ops.Op:
         return ops.PRelu()

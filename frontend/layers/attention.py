@@ -45,6 +45,14 @@ class Mask(Layer):
     allowed: tuple[tuple[bool, ...], ...]
     prefix: ClassVar[str] = "mask"
 
+    def __post_init__(self) -> None:
+        if len({len(row) for row in self.allowed}) > 1:
+            raise ShapeError(
+                "the rows of a mask differ in length",
+                found=[len(row) for row in self.allowed],
+                expected="(Tq, Tk)",
+            )
+
     @staticmethod
     def of(allowed: npt.ArrayLike) -> Mask:
         """The mask of an array (Tq, Tk) that is True, or not 0, where attention is allowed.
@@ -52,7 +60,10 @@ class Mask(Layer):
         Raises:
             ShapeError: it has not two axes.
         """
-        array = np.asarray(allowed, bool)
+        try:
+            array = np.asarray(allowed, bool)
+        except ValueError as error:
+            raise ShapeError(f"this is no mask: {error}", expected="(Tq, Tk)") from None
         if array.ndim != 2:
             raise ShapeError(
                 "a mask has a row for each query", found=array.shape, expected="(Tq, Tk)"

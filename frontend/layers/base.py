@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import ops
 from ..errors import LutraError, ModelError, ShapeError
+from ..graph import expect_small
 from ..initialisers import Initialiser
 from ..ops import Shape
 from ..tensor import Operand, Tensor
@@ -97,9 +98,20 @@ def Input(shape: Sequence[int]) -> Symbol:  # noqa: N802 - reads like the layers
     return Symbol(tuple(shape))
 
 
+def _expect_sizes(what: str, shape: Sequence[int]) -> None:
+    """Raise a ShapeError unless a value of this shape, without the batch, can be."""
+    if not shape or not all(isinstance(n, int | np.integer) and n >= 1 for n in shape):
+        raise ShapeError(
+            f"{what} has an impossible shape", found=shape, expected="whole sizes of at least 1"
+        )
+    expect_small(tuple(shape))
+
+
 def chain(blocks: Iterable[Block], symbol: Symbol) -> Symbol:
     """The blocks one after the other."""
     for block in blocks:
+        if not callable(block):
+            raise ModelError("this is no layer", found=block, expected="layers, or functions")
         symbol = block(symbol)
     return symbol
 
@@ -158,8 +170,19 @@ class Layer:
         try:
             _check_call(self, inputs, name)
             shapes = [symbol.shape for symbol in inputs]
+            for source in shapes:
+                _expect_sizes("the input", source)
             own = [weight.shape for weight in self.weights(*shapes).values()]
+            for weight in own:
+                expect_small(weight)
             shape = self.op(*shapes).infer(*shapes, *own)
+            _expect_sizes("the result", shape)
+        except (TypeError, ValueError) as error:
+            raise ModelError(
+                f"the layer's settings are wrong: {error}",
+                node=names(topological(place))[place],
+                found=self,
+            ) from error
         except LutraError as error:
             error.node = error.node or names(topological(place))[place]
             raise
@@ -266,9 +289,9 @@ def names(order: Iterable[Symbol]) -> dict[Symbol, str]:
 
 
 def positive(what: str, value: int) -> None:
-    """Raise a :class:`ShapeError` unless ``value`` is at least 1."""
-    if value < 1:
-        raise ShapeError(f"{what} must be at least 1", found=value)
+    """Raise a :class:`ShapeError` unless ``value`` is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ShapeError(f"{what} must be at least 1, and a whole number", found=value)
 
 
 def probability(what: str, value: float) -> None:

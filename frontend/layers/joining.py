@@ -11,6 +11,7 @@ from .. import ops
 from ..errors import ShapeError
 from ..initialisers import Constant, Initialiser, Normal
 from ..ops import Shape
+from ..ops.base import expect_finite
 from .base import Layer, Weight
 
 NEAR_ZERO = Normal(0.02)
@@ -90,6 +91,9 @@ class Scale(Layer):
 
     factor: float
     prefix: ClassVar[str] = "scale"
+
+    def __post_init__(self) -> None:
+        expect_finite(factor=self.factor)
 
     def op(self, *shapes: Shape) -> ops.Op:
         return ops.Mul()

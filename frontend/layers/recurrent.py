@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from .. import ops
+from ..errors import LutraError
 from ..initialisers import Blocks, Initialiser, Ones, Orthogonal, Xavier, Zeros
 from ..ops import Shape
 from .base import Composite, Layer, Symbol, Weight, positive
@@ -103,6 +104,12 @@ class Bidirectional(Composite):
 
     layer: SimpleRNN | LSTM | GRU
     prefix: ClassVar[str] = "bidirectional"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.layer, _Recurrent):
+            raise LutraError(
+                "this layer has no direction", found=self.layer, expected="SimpleRNN, LSTM or GRU"
+            )
 
     def build(self, *inputs: Symbol) -> Symbol:
         forward = replace(self.layer, reverse=False)(*inputs, name="forward")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import LutraError
-from .base import Array, Pullback, Shape, expect, unbroadcast
+from .base import Array, Pullback, Shape, expect, expect_finite, unbroadcast
 
 BLOCK = 2**14
 """Values that ReLU works on at a time."""
@@ -43,6 +44,9 @@ class LeakyRelu:
     """``x`` where it is positive, ``slope · x`` elsewhere."""
 
     slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        expect_finite(slope=self.slope)
 
     def infer(self, *shapes: Shape) -> Shape:
         return shapes[0]
@@ -102,19 +106,21 @@ class Clip:
     """``x`` between two bounds, either of which may be infinite.
 
     Raises:
-        LutraError: the bounds are not in order.
+        LutraError: the bounds are not in order, or beyond a float32.
     """
 
     low: float
     high: float
 
     def __post_init__(self) -> None:
-        if not self.low <= self.high:
+        if not (self.low <= self.high and self.low < math.inf and self.high > -math.inf):
             raise LutraError(
                 "the bounds of a clip are not in order",
                 found=f"low {self.low}, high {self.high}",
                 expected="low <= high",
             )
+        ends = {"lower bound": self.low, "upper bound": self.high}
+        expect_finite(**{name: end for name, end in ends.items() if not math.isinf(end)})
 
     def infer(self, *shapes: Shape) -> Shape:
         return shapes[0]
@@ -133,6 +139,9 @@ class HardSigmoid:
 
     slope: float = 0.2
     offset: float = 0.5
+
+    def __post_init__(self) -> None:
+        expect_finite(slope=self.slope, offset=self.offset)
 
     def infer(self, *shapes: Shape) -> Shape:
         return shapes[0]

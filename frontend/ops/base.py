@@ -8,10 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ShapeError
+from ..errors import LutraError, ShapeError
 
 Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
+LARGEST = float(np.finfo(np.float32).max)
+
 MAX_ELEMENTS = 2**28
 """Largest number of elements of one value; a file that asks for more is refused, not tried."""
 
@@ -62,3 +64,14 @@ def expect(condition: bool, problem: str, *, found: object, expected: object) ->
     """Raise a :class:`ShapeError` unless ``condition`` holds."""
     if not condition:
         raise ShapeError(problem, found=found, expected=expected)
+
+
+def expect_finite(**numbers: float) -> None:
+    """Raise a LutraError unless each of an op's numbers is one that a float32 holds."""
+    for name, number in numbers.items():
+        if not abs(number) <= LARGEST:
+            raise LutraError(
+                f"the {name} is no number that a float32 holds",
+                found=number,
+                expected=f"at most {LARGEST:.2e} in magnitude",
+            )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import Array, Pullback, Shape
+from .base import Array, Pullback, Shape, expect_finite
 from .erf import erf
 
 
@@ -51,6 +51,9 @@ class Elu:
 
     alpha: float = 1.0
 
+    def __post_init__(self) -> None:
+        expect_finite(alpha=self.alpha)
+
     def infer(self, *shapes: Shape) -> Shape:
         return shapes[0]
 
@@ -86,6 +89,9 @@ class Selu:
 
     alpha: float = 1.67326319217681884765625
     gamma: float = 1.05070102214813232421875
+
+    def __post_init__(self) -> None:
+        expect_finite(alpha=self.alpha, gamma=self.gamma)
 
     def infer(self, *shapes: Shape) -> Shape:
         return shapes[0]

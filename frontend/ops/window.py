@@ -93,7 +93,9 @@ class Window:
             f"dilation {self.dilation}"
         )
         expect(
-            rank in (1, 2) and {len(self.stride), len(self.pad), len(self.dilation)} == {rank},
+            rank in (1, 2)
+            and {len(self.stride), len(self.pad), len(self.dilation)} == {rank}
+            and {len(pair) for pair in self.pad} == {2},
             "kernel, stride, padding and dilation must have one or two axes alike",
             found=found,
             expected="the same number of axes in each",
