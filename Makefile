@@ -1,12 +1,12 @@
 # Every target does its own set-up in $(VENV); nothing outside this folder is touched.
 #
-#   make demo    train a CNN on handwritten digits and take it to verified HLS C++, in demo-out/
-#   make test    run the tests               (PYTEST_ARGS="-k cast" is passed on)
-#   make lint    ruff and mypy
-#   make bench   speed against other tools   (TORCH: the requirement that installs PyTorch)
-#   make interop values and gradients against PyTorch's
+#   make demo      train a CNN on handwritten digits and take it to verified HLS C++, in demo-out/
+#   make test      run the tests             (PYTEST_ARGS="-k cast" is passed on)
+#   make lint      ruff and mypy
+#   make bench     speed against other tools (TORCH: the requirement that installs PyTorch)
+#   make interop   values and gradients against PyTorch's
 #   make accuracy  how good the recipes are, in float, at 16 and at 8 bits
-#   make clean   remove what the others made
+#   make clean     remove what the others made
 
 PYTHON ?= python3
 VENV ?= .venv
