@@ -62,7 +62,8 @@ class Simulator:
         values += [node.output for node in graph.every_node()]
         if isinstance(keep, bool):
             keep = values if keep else ()
-        self.keep = [name for name in values if name in set(keep)]
+        kept = set(keep)
+        self.keep = [name for name in values if name in kept]
         self.outputs = [port.name for port in graph.outputs]
         self._constants: dict[tuple[str, str], Array] = {}
         wanted = {*self.keep, *self.outputs}
@@ -70,12 +71,13 @@ class Simulator:
         ahead = products_ahead(self._run, wanted)
         products = {each.last.output: each for each in find_products(self._run, wanted)}
         inner = [node for each in products.values() for node in each.nodes if node != each.last]
+        merged = {node.output for node in (*ahead.values(), *inner)}
         steps = [
             self._product(products[node.output])
             if node.output in products
             else self._step(node, ahead.get(node.output), wanted)
             for node in self._run.nodes
-            if node not in (*ahead.values(), *inner)
+            if node.output not in merged
         ]
         last = {name: step.output for step in steps for name in step.inputs}
         alive = {*wanted, *self._run.constants}

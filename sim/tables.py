@@ -94,13 +94,14 @@ class _Tables:
             if name in functions and functions[name].root != functions[node.output].root
         }
         kept: list[Node[Any]] = []
+        leaving.update(needed)
         read = set(needed)
         for node in reversed(nodes):
             body = node.op.body if isinstance(node.op, Recurrence) else ()
             if read.isdisjoint({node.output, *(inner.output for inner in body)}):
                 continue
             function = functions[node.output]
-            if node.output in {*leaving, *needed} and self._pays(function):
+            if node.output in leaving and self._pays(function):
                 node = self._table(node, function)
             kept.append(node)
             read.update(node.inputs)
