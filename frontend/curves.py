@@ -42,6 +42,7 @@ def plot(history: History | AdversarialHistory, path: str | Path) -> None:
         if min(map(min, losses.values())) > 0:
             axes[0].set_yscale("log")
             axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes[0].yaxis.set_minor_formatter(lambda value, _: _minor(value))
         axes[0].set_ylabel("loss")
         if known:
             axes[1].plot(*zip(*known, strict=True), ORANGE, label="validation", marker=marker)
@@ -73,3 +74,9 @@ def _curves(
         "discriminator": [result.discriminator_loss for result in history.epochs],
     }
     return losses, [None] * len(history.epochs)
+
+
+def _minor(value: float) -> str:
+    """The label of a mark between two powers of ten: at 2 and 5, where there is room."""
+    text = f"{value:g}"
+    return text if text.strip("0.") in ("2", "5") else ""

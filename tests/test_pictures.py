@@ -88,6 +88,8 @@ def test_curves(tmp_path: Path) -> None:
     path = tmp_path / "run.svg"
     plot(RUN, path)
     assert {"loss", "accuracy (%)", "epoch", "training", "validation", "best epoch"} <= words(path)
+    assert {"0.5", "1", "2"} <= words(path)
+    assert not any("$" in word for word in words(path))
     plot(History((EpochResult(1, 0.0, 1.0, None),)), path)
     assert "loss" in words(path)
     assert "accuracy (%)" not in words(path)
