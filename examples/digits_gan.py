@@ -158,3 +158,4 @@ if __name__ == "__main__":
     print(*trained.remarks, sep="\n")
     save(trained.graph, Path("digits-gan.onnx"))
     draw(trained.model, Path("digits-gan.png"))
+    print("wrote digits-gan.onnx and digits-gan.png")

@@ -126,3 +126,4 @@ if __name__ == "__main__":
         simulator = Simulator(lower(trained.graph, formats))
         results.append((f"{bits} bits", simulator.predict(frame)[0]))
     draw(frame[0, ..., 0], results, Path("image-filters.png"))
+    print("wrote image-filters.onnx and image-filters.png")
