@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 
 from rich import box
@@ -16,6 +17,9 @@ from .scores import Classification, Matrix, Regression
 
 NAME = 18
 """Characters of a name that a table has room for."""
+
+LAYER = 11
+"""Characters of a line in a column of names that leaves the other columns room."""
 
 WIDTH = 76
 """Columns that a confusion matrix may take; a wider one is told by its largest errors."""
@@ -36,6 +40,11 @@ def percent(share: float) -> str:
 def number(value: float) -> str:
     """Three significant digits."""
     return f"{value:.3g}"
+
+
+def steps(value: float) -> str:
+    """An error in steps: with one decimal, or in powers of ten where it is large."""
+    return f"{value:.1f}" if value < 10_000 else f"{value:.0e}"
 
 
 def decibels(value: float) -> str:
@@ -136,23 +145,33 @@ def _count(value: int) -> Text:
 
 def _layers(layers: tuple[LayerReport, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("Layer", overflow="fold")
+    table.add_column("Layer", overflow="fold", min_width=LAYER)
     table.add_column("Format", no_wrap=True)
     for name in ("SQNR\ndB", "Worst\nerror", "in\nsteps", "Range\nused", "Over-\nflow"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("Under-\nflow", justify="right", no_wrap=True)
     for layer in layers:
         table.add_row(
-            Text(title(layer, 2 * NAME)),
+            Text(at_dots(title(layer, 2 * NAME), LAYER)),
             layer.format,
             decibels(layer.sqnr_db),
             number(layer.worst_error),
-            f"{layer.worst_error_steps:.1f}",
+            steps(layer.worst_error_steps),
             f"{100 * layer.range_used:.0f} %",
             _count(layer.overflow),
             str(layer.underflow),
         )
     return table
+
+
+def at_dots(name: str, width: int) -> str:
+    """A name in lines of at most ``width`` characters, broken behind its dots, if they allow it."""
+    lines = [""]
+    for part in re.split(r"(?<=\.)", name):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _print_modes(layers: tuple[LayerReport, ...], console: Console) -> None:
