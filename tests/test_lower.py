@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lutra.frontend.errors import FormatError, LutraError, ModelError, UnsupportedOpError
-from lutra.frontend.graph import Graph, Node, Port
+from lutra.frontend.graph import Graph, Node, Port, evaluate
 from lutra.frontend.ops import AveragePool, Dense, MatMul, Relu, Softmax, Window
 from lutra.quantize.calibrate import Precision, Target, calibrate
 from lutra.quantize.cast import Cast
@@ -21,6 +21,7 @@ from lutra.quantize.lut import Lut
 from lutra.quantize.precision import Settings
 from lutra.sim.simulator import Simulator
 
+from .cases import CASES, Case
 from .conftest import samples
 
 X = Format(True, 8, 8)
@@ -171,3 +172,17 @@ def test_what_no_output_needs_is_not_lowered(cnn: Graph) -> None:
     graph = Graph(cnn.name, cnn.inputs, cnn.outputs, nodes, cnn.constants)
     fixed = lower(graph, calibrate(graph, Settings(), samples()))
     assert "dead" not in fixed.layers.values()
+
+
+@pytest.mark.parametrize(("bits", "most"), [(8, 0.06), (16, 4e-4)])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_op_lowered_is_close_to_float(case: Case, bits: int, most: float) -> None:
+    """The error's root mean square, as a share of the float values' deviation: with values of
+    normal distribution, one step in 2^bits of the range is 0.4 % at 8 bits and 2^-8 of that at 16;
+    what an op adds up, and loops repeat, makes it up to ten times as much."""
+    graph = case.graph()
+    x = case.rng().normal(size=(150, *case.shape)).astype(np.float32)
+    fixed = lower(graph, calibrate(graph, Settings.uniform(bits), x))
+    true = evaluate(graph, {"x": x})["y"]
+    error = Simulator(fixed).predict(x) - true
+    assert np.sqrt(np.square(error).mean()) <= most * max(true.std(), np.abs(true).max() / 8)
