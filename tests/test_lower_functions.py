@@ -101,12 +101,13 @@ def test_a_function_of_16_bits_is_right_to_three_quarters_of_a_step(op: Op, inte
 @pytest.mark.parametrize("deviation", [1, 4, 10])
 def test_softmax_gives_usable_probabilities(bits: int, classes: int, deviation: int) -> None:
     """Argmax as in float where the two largest differ by more than a step; sums within as many
-    steps of 1 as there are classes; the worst error under 2 steps at 8 bits, 2^-9 at 16."""
+    steps of 1 as there are classes; the worst error under 2 steps at 8 bits, and at 16 far under
+    the 2^-9 that probabilities need."""
     x = np.random.default_rng(classes).normal(0, deviation, (1500, classes)).astype(np.float32)
     format_ = Format(False, bits, 0)
     settings = Settings(bits=bits, layers={"op": LayerSettings(format=format_)})
     _, y, true = alone(Softmax(), x, settings)
-    assert np.abs(y - true).max() < (2 * format_.step if bits == 8 else 2**-9)
+    assert np.abs(y - true).max() < (2 * format_.step if bits == 8 else 1e-4)
     assert np.abs(y.sum(axis=1) - 1).max() <= classes * format_.step
     largest = np.sort(true, axis=1)
     clear = largest[:, -1] - largest[:, -2] > format_.step
