@@ -14,7 +14,7 @@ from rich.console import Console
 from lutra.frontend.data import Dataset, Splits, require
 from lutra.frontend.layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Softmax
 from lutra.frontend.model import Model
-from lutra.frontend.onnx_export import save
+from lutra.frontend.onnx.exporter import save
 from lutra.frontend.optimisers import Adam
 from lutra.frontend.recipe import Recipe
 from lutra.frontend.tensor import Variable

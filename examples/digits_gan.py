@@ -31,7 +31,7 @@ from lutra.frontend.layers import (
     Sigmoid,
 )
 from lutra.frontend.model import Model
-from lutra.frontend.onnx_export import save
+from lutra.frontend.onnx.exporter import save
 from lutra.frontend.ops import Array
 from lutra.frontend.pictures import save_picture
 

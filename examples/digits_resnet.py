@@ -27,7 +27,7 @@ from lutra.frontend.layers import (
 )
 from lutra.frontend.losses import CrossEntropy
 from lutra.frontend.model import Model
-from lutra.frontend.onnx_export import save
+from lutra.frontend.onnx.exporter import save
 from lutra.frontend.optimisers import Adam
 from lutra.frontend.recipe import Recipe
 from lutra.frontend.schedules import WarmUpCosine

@@ -16,7 +16,7 @@ import numpy as np
 from lutra.frontend.data import Samples, require
 from lutra.frontend.layers import Conv2D
 from lutra.frontend.model import Model
-from lutra.frontend.onnx_export import save
+from lutra.frontend.onnx.exporter import save
 from lutra.frontend.ops import Array
 from lutra.frontend.pictures import save_picture
 from lutra.frontend.recipe import GivenRecipe

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from .graph import Graph, Node
 from .names import Names
-from .onnx_layout import Layout, channels_last, compose, inverse, keeps_order, place
+from .onnx.layout import Layout, channels_last, compose, inverse, keeps_order, place
 from .ops import (
     BatchNorm,
     Concat,

@@ -10,7 +10,7 @@ import numpy as np
 
 from .graph import Graph, Node
 from .names import Names
-from .onnx_layout import Layout
+from .onnx.layout import Layout
 from .ops import (
     Add,
     Array,

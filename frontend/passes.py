@@ -16,7 +16,7 @@ import numpy as np
 
 from .graph import Graph, Node, Port
 from .names import Names
-from .onnx_layout import Layout, compose, place
+from .onnx.layout import Layout, compose, place
 from .ops import Array, Dense, Flatten, Op, Shape, Transpose
 from .pass_fold import fold_batch_norm, take_last_states
 from .pass_sink import sink_transposes

@@ -11,7 +11,7 @@ from rich.console import Console
 from . import show, workflow
 from .console import say
 from .frontend.errors import OutputError
-from .frontend.onnx_export import save
+from .frontend.onnx.exporter import save
 from .frontend.recipe import load_recipe
 from .hls_templates.project import Options
 from .quantize.fixed_onnx import save_fixed

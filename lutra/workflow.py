@@ -20,9 +20,9 @@ from .frontend.datafile import load_samples
 from .frontend.errors import LutraError, ModelError, OutputError
 from .frontend.graph import Graph
 from .frontend.names import Names
-from .frontend.onnx_export import save
-from .frontend.onnx_import import from_onnx
-from .frontend.onnx_load import read_model
+from .frontend.onnx.exporter import save
+from .frontend.onnx.importer import from_onnx
+from .frontend.onnx.read import read_model
 from .frontend.ops import Array, Shape
 from .frontend.recipe import Trained, load_recipe
 from .frontend.storage import check_distinct, check_file, write_file, write_folder

@@ -21,8 +21,8 @@ import numpy as np
 
 from ..frontend.errors import LutraError, ModelError
 from ..frontend.graph import Graph, Node, Port
-from ..frontend.onnx_export import arrangements
-from ..frontend.onnx_layout import Arrangement
+from ..frontend.onnx.exporter import arrangements
+from ..frontend.onnx.layout import Arrangement
 from ..frontend.ops import Array, Dense, Mul, Op, Relu, Shape, Window
 from ..frontend.ops.base import MAX_ELEMENTS
 from .cast import Cast

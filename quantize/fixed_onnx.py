@@ -19,10 +19,10 @@ from onnx import ModelProto, NodeProto, StringStringEntryProto, helper, numpy_he
 
 from ..frontend.errors import LutraError, ModelError
 from ..frontend.graph import Graph
-from ..frontend.onnx_export import save_model, to_onnx
-from ..frontend.onnx_insert import insert_after
-from ..frontend.onnx_load import read_model
-from ..frontend.onnx_tensor import read_tensor
+from ..frontend.onnx.exporter import save_model, to_onnx
+from ..frontend.onnx.insert import insert_after
+from ..frontend.onnx.read import read_model
+from ..frontend.onnx.tensor import read_tensor
 from .cast import Cast
 from .codec import decode_fixed, decode_graph, encode_fixed, encode_graph
 from .fixed import FixedGraph

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lutra.cli import main
-from lutra.frontend.onnx_export import save
+from lutra.frontend.onnx.exporter import save
 from lutra.quantize.fixed_onnx import FixedModel, save_fixed
 
 from . import conftest

@@ -44,7 +44,7 @@ from lutra.frontend.layers import (
     Upsample,
 )
 from lutra.frontend.model import Model
-from lutra.frontend.onnx_export import to_onnx
+from lutra.frontend.onnx.exporter import to_onnx
 from lutra.frontend.ops import BatchNorm as BatchNormOp
 from lutra.frontend.ops import Window
 

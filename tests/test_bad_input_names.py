@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lutra.frontend.graph import Graph, Node, Port
-from lutra.frontend.onnx_export import save
+from lutra.frontend.onnx.exporter import save
 from lutra.frontend.ops import Flatten
 from lutra.quantize.fixed_onnx import load_fixed
 

@@ -16,9 +16,9 @@ from onnx import AttributeProto, ModelProto, numpy_helper
 
 from lutra.frontend.errors import LutraError
 from lutra.frontend.graph import evaluate
-from lutra.frontend.onnx_export import to_onnx
-from lutra.frontend.onnx_import import from_onnx
-from lutra.frontend.onnx_nodes import FORMS
+from lutra.frontend.onnx.exporter import to_onnx
+from lutra.frontend.onnx.importer import from_onnx
+from lutra.frontend.onnx.nodes import FORMS
 from lutra.frontend.ops import Array
 
 from .cases import CASES

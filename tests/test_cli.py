@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from lutra.cli import cli
-from lutra.frontend.onnx_export import save
+from lutra.frontend.onnx.exporter import save
 from lutra.quantize.fixed_onnx import FixedModel, load_fixed
 
 from .commands import Outcome, Run, tree

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lutra.frontend.onnx_export import save
-from lutra.frontend.onnx_import import load
+from lutra.frontend.onnx.exporter import save
+from lutra.frontend.onnx.importer import load
 from lutra.frontend.ops import Array
 from lutra.frontend.recipe import load_recipe
 from lutra.frontend.storage import write_folder

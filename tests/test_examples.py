@@ -19,8 +19,8 @@ from lutra.frontend.adversarial import GanRecipe
 from lutra.frontend.graph import evaluate
 from lutra.frontend.history import AdversarialHistory, History
 from lutra.frontend.model import Model
-from lutra.frontend.onnx_export import save
-from lutra.frontend.onnx_import import load
+from lutra.frontend.onnx.exporter import save
+from lutra.frontend.onnx.importer import load
 from lutra.frontend.recipe import BUILT_IN, Recipe, Trained, load_recipe
 from lutra.quantize.calibrate import calibrate
 from lutra.quantize.lower import lower

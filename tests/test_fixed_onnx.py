@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from lutra.frontend.errors import LutraError, ModelError
 from lutra.frontend.graph import Graph
-from lutra.frontend.onnx_export import save
+from lutra.frontend.onnx.exporter import save
 from lutra.frontend.ops import Lstm, Transpose
 from lutra.quantize.calibrate import calibrate
 from lutra.quantize.fixed import FixedGraph

@@ -13,9 +13,8 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from lutra.frontend import onnx_load, onnx_values
 from lutra.frontend.errors import LutraError, ModelError, ShapeError
-from lutra.frontend.onnx_import import from_onnx, load
+from lutra.frontend.onnx.importer import from_onnx, load
 from lutra.frontend.ops import Array
 
 from .onnx_models import data, model, node
@@ -75,7 +74,7 @@ def test_a_file_cut_off_anywhere(tmp_path: Path) -> None:
 
 
 def test_a_file_too_large_for_protobuf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_load, "MAX_FILE", 100)
+    monkeypatch.setattr("lutra.frontend.onnx.read.MAX_FILE", 100)
     onnx.save(dense(), tmp_path / "m.onnx")
     text = complaint(tmp_path / "m.onnx")
     assert "too large" in text
@@ -294,7 +293,7 @@ def test_what_is_unsupported_is_named_before_what_is_damaged() -> None:
 
 
 def test_folding_cannot_take_memory_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_values, "MAX_FOLDED", 10_000)
+    monkeypatch.setattr("lutra.frontend.onnx.values.MAX_FOLDED", 10_000)
     nodes = [node("Transpose", ["w"], "t0", perm=[1, 0])]
     nodes += [node("Transpose", [f"t{i}"], f"t{i + 1}", perm=[1, 0]) for i in range(100)]
     nodes.append(node("Gemm", ["x", "t100"], "y", transB=1))

@@ -11,12 +11,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from lutra.frontend import onnx_export
 from lutra.frontend.errors import ModelError, OutputError, ShapeError
 from lutra.frontend.graph import Graph, Node, Port, evaluate
-from lutra.frontend.onnx_export import arrangements, save, to_onnx
-from lutra.frontend.onnx_insert import insert_after
-from lutra.frontend.onnx_layout import Arrangement
+from lutra.frontend.onnx import exporter
+from lutra.frontend.onnx.exporter import arrangements, save, to_onnx
+from lutra.frontend.onnx.insert import insert_after
+from lutra.frontend.onnx.layout import Arrangement
 from lutra.frontend.ops import (
     Add,
     AveragePool,
@@ -244,7 +244,7 @@ def test_any_name_is_kept(name: str) -> None:
 
 
 def test_a_network_too_large_for_onnx_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_export, "MAX_BYTES", 100)
+    monkeypatch.setattr(exporter, "MAX_BYTES", 100)
     with pytest.raises(ModelError, match="too large for an ONNX file"):
         to_onnx(CNN)
 

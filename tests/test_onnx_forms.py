@@ -10,8 +10,8 @@ from onnx import ModelProto, NodeProto
 from onnx.reference import ReferenceEvaluator
 
 from lutra.frontend.graph import Graph, evaluate
-from lutra.frontend.onnx_export import to_onnx
-from lutra.frontend.onnx_import import from_onnx
+from lutra.frontend.onnx.exporter import to_onnx
+from lutra.frontend.onnx.importer import from_onnx
 from lutra.frontend.ops import (
     Array,
     AveragePool,

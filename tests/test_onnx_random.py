@@ -13,8 +13,8 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from lutra.frontend.errors import LutraError
 from lutra.frontend.graph import Graph
-from lutra.frontend.onnx_export import to_onnx
-from lutra.frontend.onnx_import import from_onnx, load
+from lutra.frontend.onnx.exporter import to_onnx
+from lutra.frontend.onnx.importer import from_onnx, load
 from lutra.frontend.ops import Array
 
 from .onnx_models import assert_same, data, model, node

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from lutra.frontend import onnx_import
-from lutra.frontend.onnx_import import Refusal, UnsupportedModelError, from_onnx
-from lutra.frontend.onnx_nodes import FORMS
+from lutra.frontend.onnx import importer
+from lutra.frontend.onnx.importer import Refusal, UnsupportedModelError, from_onnx
+from lutra.frontend.onnx.nodes import FORMS
 from lutra.frontend.ops import Array
 
 from .onnx_models import data, model, node
@@ -297,7 +297,7 @@ def test_a_version_of_an_op_that_nobody_has_read_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     older = {**FORMS, "Relu": replace(FORMS["Relu"], newest=13)}
-    monkeypatch.setattr(onnx_import, "FORMS", older)
+    monkeypatch.setattr(importer, "FORMS", older)
     from_onnx(single("Relu", "x", FLAT, opset=13))
     with pytest.raises(UnsupportedModelError, match=r"is in version 14; supported: up to 13"):
         from_onnx(single("Relu", "x", FLAT, opset=14))

@@ -14,8 +14,8 @@ import numpy as np
 from lutra.frontend.errors import ToolchainError
 from lutra.frontend.graph import Graph
 from lutra.frontend.model import Model
-from lutra.frontend.onnx_export import to_onnx
-from lutra.frontend.onnx_import import from_onnx
+from lutra.frontend.onnx.exporter import to_onnx
+from lutra.frontend.onnx.importer import from_onnx
 from lutra.frontend.ops import Array
 from lutra.quantize.calibrate import calibrate
 from lutra.quantize.lower import lower

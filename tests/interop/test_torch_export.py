@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from lutra.frontend.graph import Graph, evaluate
-from lutra.frontend.onnx_import import from_onnx
+from lutra.frontend.onnx.importer import from_onnx
 from lutra.frontend.ops import Shape
 
 torch = pytest.importorskip("torch")

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from .errors import ModelError, ShapeError
-from .onnx_call import Call, expect_distinct, meant, shown
-from .onnx_shape import gathered, sliced
-from .onnx_values import Activation, Builder, Constant, RefusedError, Value
-from .ops import Pad, Shape, Slice, Upsample
+from ..errors import ModelError, ShapeError
+from ..ops import Pad, Shape, Slice, Upsample
+from .call import Call, expect_distinct, meant, shown
+from .shape import gathered, sliced
+from .values import Activation, Builder, Constant, RefusedError, Value
 
 
 def concat(builder: Builder, call: Call) -> Value:

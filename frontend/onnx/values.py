@@ -13,11 +13,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .errors import ModelError, ShapeError, clip
-from .graph import MAX_RANK, Graph, Node, Port, expect_small
-from .names import Names
-from .onnx_layout import inverse
-from .ops import (
+from ..errors import ModelError, ShapeError, clip
+from ..graph import MAX_RANK, Graph, Node, Port, expect_small
+from ..names import Names
+from ..ops import (
     Array,
     Concat,
     Conv,
@@ -30,7 +29,8 @@ from .ops import (
     Slice,
     Transpose,
 )
-from .ops.base import MAX_ELEMENTS
+from ..ops.base import MAX_ELEMENTS
+from .layout import inverse
 
 MAX_FOLDED = 2**30
 """Most bytes that constants made out of the model's own may take together."""

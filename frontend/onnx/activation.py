@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from .errors import ModelError
-from .onnx_call import Call, meant
-from .onnx_values import Builder, Constant, RefusedError, Value
-from .ops import (
+from ..errors import ModelError
+from ..ops import (
     Clip,
     Elu,
     Gelu,
@@ -21,6 +19,8 @@ from .ops import (
     Silu,
     Softmax,
 )
+from .call import Call, meant
+from .values import Builder, Constant, RefusedError, Value
 
 Translator = Callable[[Builder, Call], Value]
 

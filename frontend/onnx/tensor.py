@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from onnx import TensorProto
 
-from .errors import LutraError, ModelError, UnsupportedOpError, clip
-from .graph import MAX_RANK
-from .ops import Array
-from .ops.base import MAX_ELEMENTS
+from ..errors import LutraError, ModelError, UnsupportedOpError, clip
+from ..graph import MAX_RANK
+from ..ops import Array
+from ..ops.base import MAX_ELEMENTS
 
 _STORED: dict[int, tuple[str, str]] = {
     TensorProto.FLOAT: ("<f4", "float_data"),

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .errors import ShapeError
-from .onnx_call import BATCH, Call, expect_distinct
-from .onnx_values import Activation, Builder, Constant, RefusedError, Value, expect_foldable
-from .ops import Shape, Transpose
+from ..errors import ShapeError
+from ..ops import Shape, Transpose
+from .call import BATCH, Call, expect_distinct
+from .values import Activation, Builder, Constant, RefusedError, Value, expect_foldable
 
 
 def transpose(builder: Builder, call: Call) -> Value:

@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, NodeProto
 
-from .errors import ModelError, clip
-from .onnx_tensor import read_tensor
-from .onnx_values import Activation, Builder, Constant, RefusedError, Unknown, Value
-from .ops import Array
+from ..errors import ModelError, clip
+from ..ops import Array
+from .tensor import read_tensor
+from .values import Activation, Builder, Constant, RefusedError, Unknown, Value
 
 BATCH = -(2**61) - 12345
 """What stands for the size of a symbolic batch among integers that are worked out."""

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .errors import ShapeError
-from .onnx_call import Call
-from .onnx_linear import per_channel
-from .onnx_values import Activation, Builder, Constant, RefusedError, Value
-from .ops import Add, Array, Mul, Sigmoid, Silu, Sub
+from ..errors import ShapeError
+from ..ops import Add, Array, Mul, Sigmoid, Silu, Sub
+from .call import Call
+from .linear import per_channel
+from .values import Activation, Builder, Constant, RefusedError, Value
 
 
 def add(builder: Builder, call: Call) -> Value:

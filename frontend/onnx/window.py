@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from .onnx_call import Call
-from .onnx_layout import channels_first
-from .onnx_values import Builder, RefusedError, Value
-from .ops import AveragePool, MaxPool, Shape, Window
-from .ops.base import MAX_ELEMENTS
-from .ops.window import ceil_pad
+from ..ops import AveragePool, MaxPool, Shape, Window
+from ..ops.base import MAX_ELEMENTS
+from ..ops.window import ceil_pad
+from .call import Call
+from .layout import channels_first
+from .values import Builder, RefusedError, Value
 
 Pads = tuple[tuple[int, int], ...]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .errors import ShapeError
-from .ops import Array, Shape
+from ..errors import ShapeError
+from ..ops import Array, Shape
 
 Layout = tuple[int, ...]
 

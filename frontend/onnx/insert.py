@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from onnx import ModelProto, NodeProto
 
-from .errors import ModelError
-from .names import Names
+from ..errors import ModelError
+from ..names import Names
 
 Build = Callable[[str, str], Sequence[NodeProto]]
 """Given the names of a source and of a result value, the nodes that lead from one to the other."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import ShapeError
-from .onnx_call import Call, expect_distinct
-from .onnx_layout import channels_first
-from .onnx_values import Activation, Builder, RefusedError, Value
-from .ops import BatchNorm, GlobalAveragePool, LayerNorm, RmsNorm, Shape
+from ..errors import ShapeError
+from ..ops import BatchNorm, GlobalAveragePool, LayerNorm, RmsNorm, Shape
+from .call import Call, expect_distinct
+from .layout import channels_first
+from .values import Activation, Builder, RefusedError, Value
 
 
 def batch_norm(builder: Builder, call: Call) -> Value:

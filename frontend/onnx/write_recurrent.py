@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Node
-from .onnx_layout import channels_last, recurrent
-from .onnx_writer import Writer
-from .ops import Gru, Lstm, Op, SimpleRnn
+from ..graph import Node
+from ..ops import Gru, Lstm, Op, SimpleRnn
+from .layout import channels_last, recurrent
+from .writer import Writer
 
 
 def simple_rnn(writer: Writer, node: Node[Op], op: SimpleRnn) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import ShapeError
-from .onnx_call import Call
-from .onnx_layout import channels_first, inverse, transposed_kernel
-from .onnx_values import Activation, Builder, Constant, Linear, RefusedError, Value
-from .onnx_window import conv_window, transposed_window
-from .ops import Array, Conv, ConvTranspose, Dense, MatMul, Shape
+from ..errors import ShapeError
+from ..ops import Array, Conv, ConvTranspose, Dense, MatMul, Shape
+from .call import Call
+from .layout import channels_first, inverse, transposed_kernel
+from .values import Activation, Builder, Constant, Linear, RefusedError, Value
+from .window import conv_window, transposed_window
 
 
 def gemm(builder: Builder, call: Call) -> Value:

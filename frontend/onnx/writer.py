@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, helper
 
-from .errors import ModelError
-from .graph import Graph, Node
-from .names import Names
-from .onnx_layout import Arrangement, Layout, operand, place, unchanged
-from .ops import Array, Op, Shape
+from ..errors import ModelError
+from ..graph import Graph, Node
+from ..names import Names
+from ..ops import Array, Op, Shape
+from .layout import Arrangement, Layout, operand, place, unchanged
 
 OPSET = 13
 """The first opset with today's Softmax; nothing that is written here changed its meaning since."""

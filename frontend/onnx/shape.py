@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import ModelError, ShapeError
-from .onnx_call import BATCH, Call
-from .onnx_tensor import read_tensor
-from .onnx_values import Activation, Builder, Constant, RefusedError, Value, expect_foldable
-from .ops import Array
+from ..errors import ModelError, ShapeError
+from ..ops import Array
+from .call import BATCH, Call
+from .tensor import read_tensor
+from .values import Activation, Builder, Constant, RefusedError, Value, expect_foldable
 
 
 def shape_of(builder: Builder, call: Call) -> Value:

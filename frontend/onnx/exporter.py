@@ -7,7 +7,7 @@ user's (``Port.axes``) at inputs and outputs; channels last elsewhere.  A Transp
 where a reader needs another layout than the value has; its result has a made-up name.
 
 Constants.  Every constant is an initialiser under its own name, rearranged one-to-one as ONNX has
-it (``onnx_layout.Arrangement``): convolution kernels as ``(out, in, kernel...)``, those of
+it (``layout.Arrangement``): convolution kernels as ``(out, in, kernel...)``, those of
 transposed convolutions as ``(in, out / groups, kernel...)``, weights of recurrent layers as
 ``(1, out, in)`` and their biases as ``(1, out)``, operands of channels-first values with their axes
 moved, all others unchanged.  A constant that is read in a second arrangement stands there under a
@@ -27,12 +27,12 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from .errors import LutraError, ModelError
-from .graph import Graph, Port
-from .onnx_layout import Arrangement, unchanged
-from .onnx_write import write_node
-from .onnx_writer import Writer
-from .storage import write_file
+from ..errors import LutraError, ModelError
+from ..graph import Graph, Port
+from ..storage import write_file
+from .layout import Arrangement, unchanged
+from .write_ops import write_node
+from .writer import Writer
 
 MAX_BYTES = 2**31 - 2**20
 """Largest file: protobuf stops at 2 GB; a little is left for what is not weights."""

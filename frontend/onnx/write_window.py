@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .graph import Node
-from .onnx_layout import channels_first, kernel, place, transposed_kernel
-from .onnx_writer import Writer
-from .ops import AveragePool, Conv, ConvTranspose, Op, Window
-from .ops.window import ceil_pad
+from ..graph import Node
+from ..ops import AveragePool, Conv, ConvTranspose, Op, Window
+from ..ops.window import ceil_pad
+from .layout import channels_first, kernel, place, transposed_kernel
+from .writer import Writer
 
 DILATED_AVERAGE = 19
 """The operator set whose AveragePool knows dilations."""

@@ -7,13 +7,13 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from . import ops
-from .graph import Node
-from .onnx_layout import channels_first, channels_last, keeps_order, operand, place
-from .onnx_write_recurrent import gru, lstm, simple_rnn
-from .onnx_write_window import average_pool, conv, conv_transpose, spatial, window_attributes
-from .onnx_writer import Writer
-from .ops import Op
+from .. import ops
+from ..graph import Node
+from ..ops import Op
+from .layout import channels_first, channels_last, keeps_order, operand, place
+from .write_recurrent import gru, lstm, simple_rnn
+from .write_window import average_pool, conv, conv_transpose, spatial, window_attributes
+from .writer import Writer
 
 OPSETS: Mapping[type[Op], int] = {
     ops.HardSwish: 14,
@@ -21,7 +21,7 @@ OPSETS: Mapping[type[Op], int] = {
     ops.Gelu: 20,
     ops.RmsNorm: 23,
 }
-"""The operator sets that are needed for ops that :data:`~.onnx_writer.OPSET` does not have."""
+"""The operator sets that are needed for ops that :data:`~.writer.OPSET` does not have."""
 
 
 def write_node(writer: Writer, node: Node[Op]) -> None:

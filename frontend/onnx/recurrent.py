@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .errors import ShapeError
-from .onnx_call import Call, Check, shown
-from .onnx_values import Activation, Builder, Constant, RefusedError, Value
-from .ops import Array, Gru, Lstm, SimpleRnn, Slice
+from ..errors import ShapeError
+from ..ops import Array, Gru, Lstm, SimpleRnn, Slice
+from .call import Call, Check, shown
+from .values import Activation, Builder, Constant, RefusedError, Value
 
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 """For each direction of ONNX, which of our layers it has: whether they are reversed."""

@@ -1,6 +1,6 @@
 """From an ONNX model to the float graph, or to one error that names all that stands in the way.
 
-Each node is translated literally (``onnx_nodes``), and the passes then remove the Transposes that
+Each node is translated literally (``nodes``), and the passes then remove the Transposes that
 this leaves.  Nothing is approximated: an op, or a form of one, that is not known to be exact is
 refused, together with everything else in the model that is.
 """
@@ -16,17 +16,17 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from .errors import LutraError, ModelError, ShapeError, UnsupportedOpError, clip
-from .graph import Graph
-from .names import Names
-from .onnx_call import call_of, check_form
-from .onnx_load import check_structure, read_model
-from .onnx_nodes import FORMS
-from .onnx_tensor import read_tensor, type_name
-from .onnx_values import Activation, Builder, Constant, RefusedError, Unknown
-from .ops import Array, Shape
-from .ops.base import MAX_ELEMENTS
-from .passes import simplify
+from ..errors import LutraError, ModelError, ShapeError, UnsupportedOpError, clip
+from ..graph import Graph
+from ..names import Names
+from ..ops import Array, Shape
+from ..ops.base import MAX_ELEMENTS
+from ..passes import simplify
+from .call import call_of, check_form
+from .nodes import FORMS
+from .read import check_structure, read_model
+from .tensor import read_tensor, type_name
+from .values import Activation, Builder, Constant, RefusedError, Unknown
 
 MAX_RANK = 4
 """Most axes of the input, the batch among them."""

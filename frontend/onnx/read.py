@@ -12,7 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
 
-from .errors import ModelError
+from ..errors import ModelError
 
 MAX_FILE = 2**31 - 1
 """Largest file in bytes, protobuf's own limit; larger weights belong in external data."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .onnx_activation import (
+from ..ops import HardSwish, LogSoftmax, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
+from .activation import (
     always,
     clip,
     dropout,
@@ -23,22 +24,21 @@ from .onnx_activation import (
     softmax,
     swish,
 )
-from .onnx_arithmetic import add, binary, div, mul
-from .onnx_call import Form, anything, constant_node, only
-from .onnx_linear import conv, conv_transpose, gemm, matmul
-from .onnx_normalisation import (
+from .arithmetic import add, binary, div, mul
+from .call import Form, anything, constant_node, only
+from .linear import conv, conv_transpose, gemm, matmul
+from .normalisation import (
     batch_norm,
     global_average_pool,
     layer_norm,
     reduce_mean,
     rms_norm,
 )
-from .onnx_rearrange import concat, gather, pad, resize, slice_, split
-from .onnx_recurrent import absent, gru, lstm, rnn
-from .onnx_reshape import flatten, reshape, squeeze, transpose, unsqueeze
-from .onnx_shape import cast, constant_of_shape, expand, shape_of
-from .onnx_window import average_pool, max_pool
-from .ops import HardSwish, LogSoftmax, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
+from .rearrange import concat, gather, pad, resize, slice_, split
+from .recurrent import absent, gru, lstm, rnn
+from .reshape import flatten, reshape, squeeze, transpose, unsqueeze
+from .shape import cast, constant_of_shape, expand, shape_of
+from .window import average_pool, max_pool
 
 _WINDOW = {
     "auto_pad": anything,
