@@ -150,9 +150,15 @@ class Builder:
             dilation.append(2 if wide else 1)
         return Window(tuple(kernel), tuple(stride), tuple(pads), tuple(dilation))
 
-    def add(self, op: Op, *weights: Shape | Array, others: tuple[str, ...] = ()) -> None:
-        """A node on the last value, further values and new weights; left out if its result would
-        be too large, or if the op does not take these sizes."""
+    def add(
+        self,
+        op: Op,
+        *weights: Shape | Array,
+        others: tuple[str, ...] = (),
+        turned: bool = False,
+    ) -> None:
+        """A node on the last value, further values and new weights, or in the turned order; left
+        out if its result would be too large, or if the op does not take these sizes."""
         shapes = [w.shape if isinstance(w, np.ndarray) else w for w in weights]
         try:
             shape = op.infer(self.shape, *(self.values[name] for name in others), *shapes)
@@ -169,7 +175,8 @@ class Builder:
                 scale = self.draw(st.sampled_from([0.01, 0.3, 1.0, 20.0]))
                 self.constants[names[-1]] = self.rng.normal(0, scale, weight).astype(np.float32)
         output = f"value{len(self.nodes)}"
-        self.nodes.append(Node(name, op, (self.last, *others, *names), output))
+        inputs = (self.last, *others, *names)
+        self.nodes.append(Node(name, op, inputs[::-1] if turned else inputs, output))
         self.values[output] = shape
         self.last = output
 
@@ -282,7 +289,7 @@ class Builder:
         """A constant for the last axes, or one number."""
         start = self.integer(0, len(self.shape))
         ops: list[Op] = [Add(), Sub(), Mul()]
-        self.add(self.draw(st.sampled_from(ops)), self.shape[start:])
+        self.add(self.draw(st.sampled_from(ops)), self.shape[start:], turned=self.flag())
 
     def matrix_product(self) -> None:
         """x · (x A)ᵀ or xᵀ-like products, as attention has them."""

@@ -9,7 +9,18 @@ import pytest
 
 from lutra.frontend.errors import FormatError, LutraError, ModelError, UnsupportedOpError
 from lutra.frontend.graph import Graph, Node, Port, evaluate
-from lutra.frontend.ops import AveragePool, Dense, MatMul, Relu, Softmax, Window
+from lutra.frontend.ops import (
+    Add,
+    AveragePool,
+    Dense,
+    MatMul,
+    Mul,
+    Op,
+    Relu,
+    Softmax,
+    Sub,
+    Window,
+)
 from lutra.quantize.calibrate import Precision, Target, calibrate
 from lutra.quantize.cast import Cast
 from lutra.quantize.exact import Operand, result
@@ -172,6 +183,17 @@ def test_what_no_output_needs_is_not_lowered(cnn: Graph) -> None:
     graph = Graph(cnn.name, cnn.inputs, cnn.outputs, nodes, cnn.constants)
     fixed = lower(graph, calibrate(graph, Settings(), samples()))
     assert "dead" not in fixed.layers.values()
+
+
+@pytest.mark.parametrize("op", [Add(), Sub(), Mul()], ids=str)
+def test_a_constant_may_stand_first(op: Op) -> None:
+    constants = {"c": np.array([0.5, -1.25, 2], np.float32)}
+    ports = (Port.of("x", (4, 3)),), (Port.of("y", (4, 3)),)
+    graph = Graph("first", *ports, (Node("op", op, ("c", "x"), "y"),), constants)
+    x = np.random.default_rng(0).normal(size=(50, 4, 3)).astype(np.float32)
+    fixed = lower(graph, calibrate(graph, Settings.uniform(16), x))
+    true = evaluate(graph, {"x": x})["y"]
+    assert np.abs(Simulator(fixed).predict(x) - true).max() < 4 * fixed.formats["y"].step
 
 
 @pytest.mark.parametrize(("bits", "most"), [(8, 0.06), (16, 4e-4)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from lutra.frontend.errors import FormatError, LutraError, ModelError, ShapeError
 from lutra.frontend.graph import Graph, Node, Port
-from lutra.frontend.ops import Add, Softmax
+from lutra.frontend.ops import Add, Dense, Mul, Op, Softmax
 from lutra.quantize.calibrate import calibrate, choose_format
 from lutra.quantize.cast import cast_float
 from lutra.quantize.formats import Format, Overflow, Rounding
@@ -208,3 +209,36 @@ def test_a_masked_score_does_not_widen_the_format_of_the_others() -> None:
     assert format_.integer <= 6
     fixed = lower(graph, calibrate(graph, Settings(), x))
     assert (Simulator(fixed).predict(x)[:, 1] == 0).all()
+
+
+def test_a_value_gets_bits_by_what_it_is_for() -> None:
+    """Scores that are scaled on their way to a softmax only look up a table; scaled on their way
+    to a dense layer they are values like all others."""
+
+    def role(last: Node[Op]) -> Role:
+        nodes = (
+            Node("d", Dense(), ("x", "w"), "d"),
+            Node("m", Mul(), ("d", "scale"), "m"),
+            last,
+        )
+        constants = {"w": np.eye(3, dtype=np.float32), "scale": np.array([0.5], np.float32)}
+        ports = (Port.of("x", (3,)),), (Port.of("y", (3,)),)
+        return points(Graph("g", *ports, nodes, constants))["d"].role
+
+    assert role(Node("s", Softmax(), ("m",), "y")) is Role.INDEX
+    assert role(Node("e", Dense(), ("m", "w"), "y")) is Role.VALUE
+    lstm = points(next(case for case in CASES if case.name == "lstm").graph())
+    assert lstm["y.cell"].role is Role.STATE
+    assert lstm["y.forget_gate"].role is Role.INDEX
+    assert lstm["y.hidden"] == Point(("op",), Role.VALUE)
+
+
+def test_the_factor_of_a_layer_norm_has_the_range_of_its_data() -> None:
+    """It multiplies n times the deviation, so that it is 1 / (n · deviation of the row)."""
+    graph = next(case for case in CASES if case.name == "layer_norm").graph()
+    n = graph.inputs[0].shape[-1]
+    x = np.random.default_rng(0).normal(size=(100, *graph.inputs[0].shape)).astype(np.float32)
+    largest = (1 / np.sqrt(x.astype(np.float64).var(axis=-1) + 1e-5)).max() / n
+    format_ = calibrate(graph, Settings(), x).points["y.inverse"].format
+    assert format_.integer == math.frexp(largest)[1]
+    assert not format_.signed
