@@ -24,6 +24,7 @@ from lutra.frontend.ops import (
 from lutra.quantize.calibrate import Precision, Target, calibrate
 from lutra.quantize.cast import Cast
 from lutra.quantize.exact import Operand, result
+from lutra.quantize.exact_ops import Combine, Leaky
 from lutra.quantize.fixed import FixedGraph
 from lutra.quantize.fixed_onnx import FixedModel
 from lutra.quantize.formats import Format, Overflow, Rounding
@@ -208,3 +209,29 @@ def test_every_op_lowered_is_close_to_float(case: Case, bits: int, most: float) 
     true = evaluate(graph, {"x": x})["y"]
     error = Simulator(fixed).predict(x) - true
     assert np.sqrt(np.square(error).mean()) <= most * max(true.std(), np.abs(true).max() / 8)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_value_stays_within_its_bounds(case: Case) -> None:
+    """For inputs at the ends of their format, where bounds are reached."""
+    graph = case.graph()
+    x = case.rng().normal(size=(20, *case.shape)).astype(np.float32)
+    fixed = lower(graph, calibrate(graph, Settings.uniform(5), x))
+    format_ = fixed.formats["x"]
+    ends = case.rng().integers(0, 2, (60, *case.shape)) * (format_.high - format_.low) + format_.low
+    ends[0], ends[1] = format_.low, format_.high
+    for name, values in Simulator(fixed, keep=True).trace_raw(ends).items():
+        bounds = fixed.bounds[name]
+        assert bounds.low <= values.min(), name
+        assert values.max() <= bounds.high, name
+
+
+def test_partial_sums_are_bounded_in_any_order() -> None:
+    """What a float type must hold: both shifted operands of a sum, all terms of a product."""
+    a, b = Operand(-3, 5, 2, (4, 3)), Operand(-7, 2, 0, (3, 4))
+    found = result(Combine((0, 2), negative=True), [a, b])
+    assert (found.low, found.high, found.partial) == (-3 - 8, 5 + 28, 5 + 28)
+    found = result(MatMul(), [a, b])
+    assert (found.low, found.high, found.partial) == (-35 * 3, 21 * 3, 35 * 3)
+    found = result(Leaky(3), [a, Operand(-16, 4, 3, (3,))])
+    assert (found.low, found.high, found.partial) == (-12, 48, 5 * 16)
