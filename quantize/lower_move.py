@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import assert_never
-
-import numpy as np
 
 from ..frontend.graph import Node
 from ..frontend.ops import Concat, Op, Pad, Reshape, Shape, Slice, Transpose, Upsample
 from .builder import Builder
-from .cast import cast_float
 from .exact_ops import Axis, Rearrange
 
 Move = Transpose | Slice | Pad | Upsample
@@ -43,11 +41,12 @@ def rearrange(builder: Builder, op: Move, node: Node[Op]) -> None:
 
 
 def _pad(builder: Builder, op: Pad, x: str, shape: Shape) -> Rearrange:
+    """The fill is rounded to the operand's fraction; the result's format holds it."""
     changed = {
         i: Axis(before + n + after, i, -before)
         for i, (n, before, after) in enumerate(zip(shape, op.before, op.after, strict=True))
     }
-    fill = int(cast_float(np.array([op.value]), builder.formats[x]).item())
+    fill = math.floor(op.value * 2.0 ** builder.formats[x].fraction + 0.5)
     return Rearrange.along(shape, changed, fill)
 
 

@@ -16,6 +16,7 @@ from lutra.frontend.ops import (
     MatMul,
     Mul,
     Op,
+    Pad,
     Relu,
     Softmax,
     Sub,
@@ -184,6 +185,23 @@ def test_what_no_output_needs_is_not_lowered(cnn: Graph) -> None:
     graph = Graph(cnn.name, cnn.inputs, cnn.outputs, nodes, cnn.constants)
     fixed = lower(graph, calibrate(graph, Settings(), samples()))
     assert "dead" not in fixed.layers.values()
+
+
+def test_padding_may_lie_beyond_what_it_pads() -> None:
+    """Below zero around values that are not, and far above them."""
+    for value in (-1.5, 40.0):
+        nodes = (
+            Node("r", Relu(), ("x",), "r"),
+            Node("p", Pad((1,), (0,), value), ("r",), "y"),
+        )
+        ports = (Port.of("x", (3,)),), (Port.of("y", (4,)),)
+        graph = Graph("padded", *ports, nodes, {})
+        x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+        y = Simulator(lower(graph, calibrate(graph, Settings(), x))).predict(x)
+        assert (y[:, 0] == value).all()
+    graph = Graph("far", *ports, (nodes[0], Node("p", Pad((1,), (0,), 1e30), ("r",), "y")), {})
+    with pytest.raises(FormatError, match="node 'p'"):
+        lower(graph, calibrate(graph, Settings(), x))
 
 
 @pytest.mark.parametrize("op", [Add(), Sub(), Mul()], ids=str)
