@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,45 +63,19 @@ class Recurrence:
         return (units,) if self.last else (x[0], units)
 
     def forward(self, *inputs: Array) -> Array:
+        """The loop written down: what it means.  The simulator has a faster one."""
         x, *constants = inputs
-        named = dict(zip(self.constants, constants, strict=True))
-        result, _ = self.unroll(x, named, lambda node, arrays: node.op.forward(*arrays))
-        return result
-
-    def unroll(
-        self,
-        x: Array,
-        constants: Mapping[str, Array],
-        compute: Callable[[Node[Any], list[Array]], Array],
-        keep: Collection[str] = (),
-    ) -> tuple[Array, dict[str, Array]]:
-        """Run the loop.
-
-        Args:
-            x: raw values, (batch, T, G · H).
-            constants: by the body's names.
-            compute: runs one node of the body.
-            keep: values of the body to return as well.
-
-        Returns:
-            The node's result, and the kept values, (batch, T, H) each, in the order of time.
-        """
         batch, steps, width = x.shape
         units = width // len(self.parts)
-        parts = np.ascontiguousarray(
-            x.reshape(batch, steps, len(self.parts), units).transpose(1, 2, 0, 3)
-        )
+        parts = x.reshape(batch, steps, len(self.parts), units).transpose(1, 2, 0, 3)
         states = {state.before: np.zeros((batch, units), x.dtype) for state in self.states}
-        wanted = {*keep, *(() if self.last else (self.result,))}
-        kept: dict[str, Array] = {}
+        results = np.empty((batch, steps, units), x.dtype)
         values: dict[str, Array] = {}
         for step in range(steps - 1, -1, -1) if self.reverse else range(steps):
-            values = {**constants, **states, **dict(zip(self.parts, parts[step], strict=True))}
+            values = dict(zip(self.constants, constants, strict=True))
+            values |= states | dict(zip(self.parts, parts[step], strict=True))
             for node in self.body:
-                values[node.output] = compute(node, [values[name] for name in node.inputs])
+                values[node.output] = node.op.forward(*(values[name] for name in node.inputs))
             states = {state.before: values[state.after] for state in self.states}
-            for name in wanted:
-                if name not in kept:
-                    kept[name] = np.empty((batch, steps, units), values[name].dtype)
-                kept[name][:, step] = values[name]
-        return values[self.result] if self.last else kept[self.result], kept
+            results[:, step] = values[self.result]
+        return values[self.result] if self.last else results
