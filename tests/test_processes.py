@@ -1,7 +1,6 @@
-"""Every kind of process, generated and compiled: its values against the ops', with ``==``.
+"""Every kind of process, generated and compiled: its values against Python's integers, ``==``.
 
-The fixed graphs are made by hand, and their values computed with the ops alone in float64, node by
-node, so that neither lowering nor the simulator's shortcuts have a part in this.
+The fixed graphs are made by hand, so that neither lowering nor the simulator has a part in this.
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ from lutra.quantize.recurrence import Recurrence
 from lutra.sim.csim import Binary, compiled
 from lutra.sim.toolchain import find_headers
 
+from . import reference
 from .fixed_graphs import Maker, Recurrent, sigmoid
 
 FRAMES = 4
@@ -50,21 +50,9 @@ SMALL = Format(True, 6, 3)
 
 
 def values_of(graph: FixedGraph, x: Array) -> dict[str, Array]:
-    """Every value of the network, by its ops' own definition; bodies of loops too."""
-    values: dict[str, Array] = {"x": x.astype(np.float64)}
-    constants = {name: raw.astype(np.float64) for name, raw in graph.constants.items()}
-    for node in graph.nodes:
-        inputs = [constants[n] if n in constants else values[n] for n in node.inputs]
-        if isinstance(node.op, Recurrence):
-            body = {inner.output for inner in node.op.body}
-            named = dict(zip(node.op.constants, inputs[1:], strict=True))
-            result, kept = node.op.unroll(
-                inputs[0], named, lambda inner, arrays: inner.op.forward(*arrays), body
-            )
-            values |= kept | {node.output: result}
-        else:
-            values[node.output] = node.op.forward(*inputs)
-    return values
+    """Every value of the network, those in the bodies of loops too."""
+    values = reference.evaluate(graph, x.astype(np.int64))
+    return {name: value.astype(np.float64) for name, value in values.items()}
 
 
 def rng() -> np.random.Generator:
