@@ -1,13 +1,16 @@
-"""Random networks: a hypothesis strategy that draws every op, branch, format, mode and folding."""
+"""Random networks of every op, with branches, formats, modes and foldings, each from a seed.
+
+Everything is drawn from one generator with equal chances, so that rare ops come as often as others.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-from hypothesis import strategies as st
 
 from lutra.frontend.errors import ShapeError
 from lutra.frontend.graph import Graph, Node, Port
@@ -59,6 +62,8 @@ from lutra.hls_templates.folding import Fold, Folding
 from lutra.quantize.formats import Overflow, Rounding
 from lutra.quantize.precision import LayerSettings, Settings
 
+Item = TypeVar("Item")
+
 MOST_LAYERS = 5
 
 LARGEST = 160
@@ -97,13 +102,29 @@ class Network:
     x: Array
 
 
-class Builder:
-    """Grows a network layer by layer; weights come from a seeded generator, shapes from draws."""
+class Draw:
+    """Draws from one generator."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
-        self.draw = draw
-        self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-        shape = draw(self.input_shapes())
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def integer(self, low: int, high: int) -> int:
+        """From ``low`` to ``high``, both included."""
+        return int(self.rng.integers(low, high, endpoint=True))
+
+    def flag(self) -> bool:
+        return self.integer(0, 1) == 1
+
+    def one_of(self, items: Sequence[Item]) -> Item:
+        return items[self.integer(0, len(items) - 1)]
+
+
+class Builder(Draw):
+    """Grows a network layer by layer."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        shape = self.input_shape()
         self.port = Port.of("x", shape)
         self.values: dict[str, Shape] = {"x": shape}
         self.last = "x"
@@ -120,22 +141,19 @@ class Builder:
         """Of the layer that comes next."""
         return f"layer{len(self.nodes)}"
 
-    @staticmethod
-    def input_shapes() -> st.SearchStrategy[Shape]:
-        channels = st.integers(1, 4)
-        image = st.tuples(st.integers(1, 7), st.integers(1, 7), channels)
-        sequence = st.tuples(st.integers(1, 9), channels)
-        vector = st.tuples(st.integers(1, 12))
-        return st.one_of(image, sequence, vector)
-
-    def integer(self, low: int, high: int) -> int:
-        return self.draw(st.integers(low, high))
-
-    def flag(self) -> bool:
-        return self.draw(st.booleans())
+    def input_shape(self) -> Shape:
+        """Of an image, a sequence or a vector."""
+        channels = self.integer(1, 4)
+        match self.integer(0, 2):
+            case 0:
+                return (self.integer(1, 7), self.integer(1, 7), channels)
+            case 1:
+                return (self.integer(1, 9), channels)
+            case _:
+                return (self.integer(1, 12),)
 
     def divisor(self, size: int) -> int:
-        return self.draw(st.sampled_from([n for n in range(1, size + 1) if size % n == 0]))
+        return self.one_of([n for n in range(1, size + 1) if size % n == 0])
 
     def window(self, *, pad: bool, pooling: bool, dilate: bool = True) -> Window:
         kernel, stride, pads, dilation = [], [], [], []
@@ -172,7 +190,7 @@ class Builder:
             if isinstance(weight, np.ndarray):
                 self.constants[names[-1]] = weight.astype(np.float32)
             else:
-                scale = self.draw(st.sampled_from([0.01, 0.3, 1.0, 20.0]))
+                scale = self.one_of([0.01, 0.3, 1.0, 20.0])
                 self.constants[names[-1]] = self.rng.normal(0, scale, weight).astype(np.float32)
         output = f"value{len(self.nodes)}"
         inputs = (self.last, *others, *names)
@@ -238,7 +256,7 @@ class Builder:
             (Lstm(**options), 4),
             (Gru(after, **options), 3),
         ]
-        op, gates = self.draw(st.sampled_from(choices))
+        op, gates = self.one_of(choices)
         extra = [(units,)] if isinstance(op, Gru) and after else []
         columns = gates * units
         self.add(op, (n, columns), (units, columns), (columns,), *extra)
@@ -246,7 +264,7 @@ class Builder:
     # Activations and rows
 
     def plain(self) -> None:
-        op = self.draw(st.sampled_from(PLAIN))
+        op = self.one_of(PLAIN)
         if isinstance(op, FOLDED):
             self.fold(self.shape[-1])
         self.add(op)
@@ -272,7 +290,7 @@ class Builder:
         first, shape = self.last, self.shape
         same = [name for name, other in self.values.items() if other == shape and name != first]
         if same and self.flag():
-            second = self.draw(st.sampled_from(same))
+            second = self.one_of(same)
         else:
             row = len(shape) > 1 and self.flag()
             self.add(Dense(), (shape[-1], 1 if row else shape[-1]))
@@ -280,7 +298,7 @@ class Builder:
         ops: list[Op] = [Add(), Sub(), Mul()]
         if self.values[second] == shape:
             ops.append(Concat(self.integer(0, len(shape) - 1)))
-        op = self.draw(st.sampled_from(ops))
+        op = self.one_of(ops)
         if self.flag():
             self.last, second = second, self.last
         self.add(op, others=(second,))
@@ -289,7 +307,7 @@ class Builder:
         """A constant for the last axes, or one number."""
         start = self.integer(0, len(self.shape))
         ops: list[Op] = [Add(), Sub(), Mul()]
-        self.add(self.draw(st.sampled_from(ops)), self.shape[start:], turned=self.flag())
+        self.add(self.one_of(ops), self.shape[start:], turned=self.flag())
 
     def matrix_product(self) -> None:
         """x · (x A)ᵀ or xᵀ-like products, as attention has them."""
@@ -313,7 +331,7 @@ class Builder:
             case 0:
                 op = Flatten()
             case 1:
-                op = Transpose(tuple(self.draw(st.permutations(range(rank)))))
+                op = Transpose(tuple(self.rng.permutation(rank).tolist()))
             case 2:
                 start = self.integer(0, size - 1)
                 op = Slice(axis, start, self.integer(start + 1, size), self.integer(1, 2))
@@ -322,7 +340,7 @@ class Builder:
             case 3:
                 before = tuple(self.integer(0, 2) for _ in shape)
                 after = tuple(self.integer(0, 1) for _ in shape)
-                op = Pad(before, after, self.draw(st.sampled_from([0.0, 0.5, -1.0])))
+                op = Pad(before, after, self.one_of([0.0, 0.5, -1.0]))
             case 4:
                 op = Upsample(tuple(self.integer(1, 2) for _ in shape[1:]))
             case _:
@@ -340,25 +358,23 @@ class Builder:
             kinds += [self.conv, self.conv, self.pool, self.conv_transpose, self.matrix_product]
         if rank == 2:
             kinds += [self.recurrent, self.recurrent]
-        self.draw(st.sampled_from(kinds))()
+        self.one_of(kinds)()
 
 
-@st.composite
-def layer_settings(draw: st.DrawFn) -> LayerSettings:
+def layer_settings(draw: Draw) -> LayerSettings:
     """Widths from 1 bit up, and every mode."""
     return LayerSettings(
-        bits=draw(st.integers(1, 12)),
-        weight_bits=draw(st.integers(1, 10)),
-        rounding=draw(st.sampled_from(Rounding)),
-        overflow=draw(st.sampled_from(Overflow)),
+        bits=draw.integer(1, 12),
+        weight_bits=draw.integer(1, 10),
+        rounding=draw.one_of(list(Rounding)),
+        overflow=draw.one_of(list(Overflow)),
     )
 
 
-@st.composite
-def networks(draw: st.DrawFn) -> Network:
+def random_network(seed: int) -> Network:
     """A network of one to five layers, on an image, a sequence or a vector."""
-    builder = Builder(draw)
-    for _ in range(draw(st.integers(1, MOST_LAYERS))):
+    builder = Builder(seed)
+    for _ in range(builder.integer(1, MOST_LAYERS)):
         builder.layer()
     if builder.last == "x":
         builder.add(Relu())
@@ -371,12 +387,12 @@ def networks(draw: st.DrawFn) -> Network:
     )
     names = ["x", *(node.name for node in builder.nodes)]
     settings = Settings(
-        bits=draw(st.integers(2, 16)),
-        weight_bits=draw(st.integers(2, 12)),
-        index_bits=draw(st.integers(3, 10)),
-        layers={name: draw(layer_settings()) for name in names if draw(st.booleans())},
+        bits=builder.integer(2, 16),
+        weight_bits=builder.integer(2, 12),
+        index_bits=builder.integer(3, 10),
+        layers={name: layer_settings(builder) for name in names if builder.flag()},
     )
-    spread = draw(st.sampled_from([0.05, 1.0, 30.0]))
+    spread = builder.one_of([0.05, 1.0, 30.0])
     x = builder.rng.normal(0, spread, (6, *builder.port.shape)).astype(np.float32)
     used = {node.name for node in builder.nodes}
     folds = {name: fold for name, fold in builder.folds.items() if name in used}
