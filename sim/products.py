@@ -6,6 +6,8 @@ Where nobody asks for the values between:
   costs a float nothing, and its half is part of the bias.
 - Zeros that are spread between the values before a convolution are left out again: it becomes the
   transposed convolution that it stands for.
+
+Convolutions whose kernels are three high take fewer multiplications (:mod:`.winograd`).
 """
 
 from __future__ import annotations
@@ -23,11 +25,12 @@ from ..quantize.cast import Cast, fit
 from ..quantize.exact_ops import Axis, Rearrange
 from ..quantize.fixed import FixedGraph
 from .exactness import FloatType, float_type, holding, mantissa
+from .winograd import Winograd, bound, factors, suits
 
 
 @dataclass(frozen=True)
 class Product:
-    """A dense layer or convolution that takes along one of its neighbours, or both.
+    """A dense layer or convolution, with one of its neighbours or both.
 
     Attributes:
         graph: where it stands.
@@ -58,46 +61,71 @@ class Product:
 
     @property
     def kind(self) -> FloatType:
-        """The narrowest float type in which it is exact.
-
-        All sums are multiples of the power of two that weights, bias and half share.
-        """
+        """The narrowest float type in which it is exact, for any order of additions."""
         bounds = self.graph.bounds
-        shift = self.cast.op.shift if self.cast else 0
-        half = 1 << shift - 1 if shift else 0
-        constants = [self.graph.constants[name].ravel() for name in self.node.inputs[1:]]
-        unit = int(np.gcd.reduce(np.concatenate([*constants, [half]]).astype(np.int64)))
-        shared = max(unit & -unit, 1)
         largest = max(bounds[name].partial for name in self.node.inputs[1:])
-        sums = max(bounds[self.node.output].partial + half, largest) // shared
+        sums = max(bounds[self.node.output].partial + self._half, largest) // self._unit
         return holding(max(sums, bounds[self.x].partial, bounds[self.last.output].partial))
+
+    @property
+    def takes(self) -> FloatType:
+        """The type of its operand."""
+        return holding(self.graph.bounds[self.x].partial) if self.fast else self.kind
+
+    @property
+    def fast(self) -> bool:
+        """Whether it gains by Winograd's algorithm, in no wider float type."""
+        weight, bounds = self._constants[0], self.graph.bounds
+        if self.spread or not isinstance(self.node.op, Conv) or not suits(self.node.op, weight):
+            return False
+        added = self._half + sum(bounds[name].partial for name in self.node.inputs[2:])
+        twice = bound(weight, bounds[self.x]) + 2 * added
+        return twice // self._unit <= 1 << mantissa(self.kind)
+
+    @property
+    def _constants(self) -> list[Array]:
+        return [self.graph.constants[name] for name in self.node.inputs[1:]]
+
+    @property
+    def _half(self) -> int:
+        """What the Cast adds before it drops bits."""
+        shift = self.cast.op.shift if self.cast else 0
+        return 1 << shift - 1 if shift else 0
+
+    @property
+    def _unit(self) -> int:
+        """The power of two that weights, bias and half share, and thus all sums."""
+        numbers = [v.ravel() for v in self._constants]
+        unit = int(np.gcd.reduce(np.concatenate([*numbers, [self._half]]).astype(np.int64)))
+        return max(unit & -unit, 1)
 
     def function(self) -> Callable[[Array], Array]:
         """What computes it, in its float type."""
-        op, (weight, *bias) = self.node.op, [self.graph.constants[n] for n in self.node.inputs[1:]]
+        op, (weight, *bias) = self.node.op, self._constants
         if self.spread is not None:
             op = transposed(op, self.spread.op, self.graph.shapes[self.x])
             weight = np.flip(weight, tuple(range(len(op.window.kernel))))
+        if self.cast is not None:
+            scale = 2.0**-self.cast.op.shift
+            half = np.full(weight.shape[-1], 0.5)
+            weight, bias = weight * scale, [half + bias[0] * scale if bias else half]
+        weight, *bias = (np.ascontiguousarray(v, self.kind) for v in (weight, *bias))
+        if self.fast:
+            added = bias[0] if bias else np.zeros(weight.shape[-1], self.kind)
+            result = holding(self.graph.bounds[self.last.output].partial)
+            return Winograd(op.window, factors(weight) / 2, added, self._finish, result)
+        return lambda x: self._finish(np.asarray(op.forward(x, weight, *bias)))
+
+    def _finish(self, y: Array) -> Array:
+        """What is left of the Cast, in place."""
         if self.cast is None:
-            constants = [np.ascontiguousarray(v, self.kind) for v in (weight, *bias)]
-            return lambda x: np.asarray(op.forward(x, *constants))
-        cast = self.cast.op
-        scale = 2.0**-cast.shift
-        half = np.full(weight.shape[-1], 0.5)
-        added = half + bias[0] * scale if bias else half
-        scaled = np.ascontiguousarray(weight * scale, self.kind)
-        constants = [scaled, added.astype(self.kind)]
-
-        def compute(x: Array) -> Array:
-            y = op.forward(x, *constants)
-            np.floor(y, out=y)
-            return fit(y, cast.format, cast.overflow)
-
-        return compute
+            return y
+        np.floor(y, out=y)
+        return fit(y, self.cast.op.format, self.cast.op.overflow)
 
 
 def find_products(graph: FixedGraph, wanted: Collection[str]) -> list[Product]:
-    """The layers that take along a neighbour."""
+    """The layers that take along a neighbour, or gain by Winograd's algorithm."""
     read = Counter(name for node in graph.nodes for name in node.inputs)
     hidden = {name for name, count in read.items() if count == 1 and name not in wanted}
     makers = {node.output: node for node in graph.nodes}
@@ -109,8 +137,9 @@ def find_products(graph: FixedGraph, wanted: Collection[str]) -> list[Product]:
         before, behind = makers.get(node.inputs[0]), readers.get(node.output)
         spread = before if node.inputs[0] in hidden and _spreads(graph, before, node) else None
         cast = behind if node.output in hidden and _floors(graph, behind) else None
-        if spread or cast:
-            found.append(Product(graph, node, spread, cast))
+        product = Product(graph, node, spread, cast)
+        if spread or cast or product.fast:
+            found.append(product)
     return found
 
 

@@ -182,7 +182,7 @@ class Simulator:
         """A layer together with its neighbours."""
         run = _single(product.last.output, product.function())
         size = self._size(product.node, product.kind)
-        return _Step(product.last.output, (product.x,), run, product.kind, size)
+        return _Step(product.last.output, (product.x,), run, product.takes, size)
 
     def _size(self, node: Node[FixedOp], kind: FloatType) -> int:
         """Bytes of a sample that a node reads and writes, in its float type."""
