@@ -39,10 +39,6 @@ class Order:
     in_beats: int
     lead: int
 
-    @property
-    def out_beats(self) -> int:
-        return math.prod(loop.size for loop in self.loops)
-
 
 def keeps_last_axis(op: Rearrange, shape: Shape) -> bool:
     """Whether neighbouring values stay neighbours, so that a beat may have several."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..frontend.graph import Node, Port
-from ..frontend.ops import Conv, Flatten, MaxPool, Reshape, SumPool, Window
+from ..frontend.ops import Flatten, Reshape, Window
 from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.formats import Format
 from ..quantize.recurrence import Recurrence
@@ -338,11 +338,6 @@ def as_image(shape: tuple[int, ...], window: Window) -> tuple[tuple[int, int, in
     return (length, 1, channels), Window(
         (*window.kernel, 1), (*window.stride, 1), pad, (*window.dilation, 1)
     )
-
-
-def window_of(op: FixedOp) -> Window | None:
-    """The sliding window of an op that has one."""
-    return op.window if isinstance(op, Conv | MaxPool | SumPool) else None
 
 
 def is_trivial(window: Window, shape: tuple[int, ...]) -> bool:
