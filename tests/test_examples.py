@@ -210,7 +210,8 @@ def test_a_script_runs_by_itself(tmp_path: Path) -> None:
         check=False,
         timeout=120,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    said = "wrote image-filters.onnx and image-filters.png\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
     assert (tmp_path / "image-filters.png").read_bytes().startswith(b"\x89PNG")
     assert load(tmp_path / "image-filters.onnx").outputs[0].shape == (64, 96, 5)
 

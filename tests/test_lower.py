@@ -13,11 +13,14 @@ from lutra.frontend.ops import (
     Add,
     AveragePool,
     Dense,
+    Gru,
+    Lstm,
     MatMul,
     Mul,
     Op,
     Pad,
     Relu,
+    SimpleRnn,
     Softmax,
     Sub,
     Window,
@@ -32,6 +35,7 @@ from lutra.quantize.formats import Format, Overflow, Rounding
 from lutra.quantize.lower import lower
 from lutra.quantize.lut import Lut
 from lutra.quantize.precision import Settings
+from lutra.quantize.recurrence import Recurrence
 from lutra.sim.simulator import Simulator
 
 from .cases import CASES, Case
@@ -253,3 +257,19 @@ def test_partial_sums_are_bounded_in_any_order() -> None:
     assert (found.low, found.high, found.partial) == (-35 * 3, 21 * 3, 35 * 3)
     found = result(Leaky(3), [a, Operand(-16, 4, 3, (3,))])
     assert (found.low, found.high, found.partial) == (-12, 48, 5 * 16)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if isinstance(case.op, SimpleRnn | Lstm | Gru)],
+    ids=lambda case: case.name,
+)
+def test_a_loop_means_what_the_simulator_computes(case: Case) -> None:
+    graph = case.graph()
+    x = case.rng().normal(size=(10, *case.shape)).astype(np.float32)
+    fixed = lower(graph, calibrate(graph, Settings(), x))
+    (loop,) = (node for node in fixed.nodes if isinstance(node.op, Recurrence))
+    values = Simulator(fixed, keep=True).trace(x)
+    inputs = [values[loop.inputs[0]], *(fixed.constants[name] for name in loop.inputs[1:])]
+    result = loop.op.forward(*(array.astype(np.float64) for array in inputs))
+    assert np.array_equal(result, values[loop.output])
