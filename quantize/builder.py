@@ -18,6 +18,9 @@ from .formats import Format, Overflow, Rounding
 from .lut import Lut
 from .recurrence import Recurrence
 
+GUARD_BITS = 2
+"""Fraction bits that inner values have beyond those of the result that they make."""
+
 
 class Builder:
     """The fixed graph that is being made from ``graph`` with the formats of ``precision``.
@@ -135,8 +138,9 @@ class Builder:
     def rounded(self, name: str, values: Array | float, fraction: int) -> str:
         """A constant of real values, rounded to ``fraction`` fraction bits."""
         exact = np.asarray(values, np.float64) * 2.0**fraction
-        if np.abs(exact).max(initial=0.0) >= 2.0**62:
-            raise FormatError("a constant is too large for its fraction", found=f"{exact.max():g}")
+        largest = np.abs(exact).max(initial=0.0)
+        if largest >= 2.0**62:
+            raise FormatError("a constant is too large for its fraction", found=f"{largest:g}")
         return self.constant(name, np.asarray(np.floor(exact + 0.5), np.int64), fraction)
 
     def weight(self, name: str, values: Array | None = None) -> str:
@@ -258,10 +262,6 @@ class Builder:
         self.bounds[node.output] = self.bounds[loop.result]
         self.formats[node.output] = self.formats[loop.result]
         return self.emit(node.output, loop, x, *loop.constants)
-
-
-GUARD_BITS = 2
-"""Fraction bits that inner values have beyond those of the result that they make."""
 
 
 def _holding(lut: Lut, index: Format, fraction: int) -> Format:

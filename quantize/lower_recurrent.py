@@ -57,9 +57,9 @@ class _Loop:
         try:
             count = builder.shapes[self.ahead][1] // self.units
             parts = tuple(self.new(f"part{i}") for i in range(count))
+            format_, bounds = builder.formats[self.ahead], builder.bounds[self.ahead]
             for part in parts:
-                source = self.ahead
-                builder.define(part, builder.formats[source], builder.bounds[source], (self.units,))
+                builder.define(part, format_, bounds, (self.units,))
             match op:
                 case SimpleRnn():
                     result = self.simple(op, parts)

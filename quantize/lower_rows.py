@@ -53,8 +53,6 @@ def exp_negative(builder: Builder, name: str, x: str, inner: Format) -> str:
     limit = min(builder.formats[x].integer, vanishing(inner.fraction))
     lut = Lut(Function.EXP_NEGATIVE)
     needed = limit + inner.fraction
-    if builder.formats[x].width <= bits:
-        return builder.lut(builder.new(name), lut, x, inner)
     index = builder.narrow(f"{name}.index", x, limit, max(bits, min(needed, 2 * bits)))
     if builder.formats[index].width <= bits:
         return builder.lut(builder.new(name), lut, index, inner)
