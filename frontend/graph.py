@@ -78,6 +78,33 @@ class Port:
         return x.transpose(0, *(int(a) + 1 for a in np.argsort(self.axes)))
 
 
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """What is known of a constant of a quantised model: each value is ``q · scale`` with an integer
+    ``q`` from ``low`` to ``high``.
+
+    Attributes:
+        low, high: the integers.
+        scale: float32 of shape (1,), or (channels,) for the constant's last axis; positive.
+    """
+
+    low: int
+    high: int
+    scale: Array
+
+    def integers(self, value: Array) -> Array:
+        """The integers q of a constant on this grid, int64."""
+        return np.rint(value.astype(np.float64) / self.scale).astype(np.int64)
+
+    def holds(self, value: Array) -> bool:
+        """Whether every value lies on the grid, as far as a float32 can say."""
+        if self.scale.shape != (1,) and self.scale.shape != value.shape[-1:]:
+            return False
+        q = self.integers(value)
+        inside = bool((q >= self.low).all() and (q <= self.high).all())
+        return inside and np.array_equal((q.astype(np.float32) * self.scale), value)
+
+
 @dataclass(frozen=True)
 class Graph:
     """A float network.
@@ -87,6 +114,7 @@ class Graph:
         inputs, outputs: the ports.
         nodes: in topological order; each value is defined once.
         constants: weights, float32, read-only.
+        grids: of those constants that are quantised, the grid that they lie on.
         shapes: shape of every value without the batch axis, inferred.
     """
 
@@ -95,6 +123,7 @@ class Graph:
     outputs: tuple[Port, ...]
     nodes: tuple[Node[Op], ...]
     constants: Mapping[str, Array]
+    grids: Mapping[str, Grid] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -114,6 +143,9 @@ class Graph:
                     expected="finite numbers",
                     remedy="Train again with a smaller learning rate, or mend the export",
                 )
+        for name, grid in self.grids.items():
+            if name not in self.constants or not grid.holds(self.constants[name]):
+                raise ModelError(f"weight '{name}' does not lie on its grid")
 
     def consumers(self, value: str) -> list[Node[Op]]:
         """The nodes that read ``value``."""

@@ -48,6 +48,8 @@ def fold_batch_norm(graph: Graph) -> Graph:
         known = (*layer.inputs[1:], *node.inputs[1:])
         if any(name not in graph.constants for name in known):
             continue
+        if layer.inputs[1] in graph.grids:
+            continue  # a folded weight would leave its grid
         weight, bias = _folded(node, layer, graph, node.op.epsilon)
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             continue

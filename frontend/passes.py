@@ -34,7 +34,8 @@ def drop_unused(graph: Graph) -> Graph:
             nodes.append(node)
             live.update(node.inputs)
     constants = {name: value for name, value in graph.constants.items() if name in live}
-    return replace(graph, nodes=tuple(reversed(nodes)), constants=constants)
+    grids = {name: grid for name, grid in graph.grids.items() if name in live}
+    return replace(graph, nodes=tuple(reversed(nodes)), constants=constants, grids=grids)
 
 
 def fold_flatten(graph: Graph) -> Graph:

@@ -6,13 +6,14 @@ from typing import assert_never
 
 import numpy as np
 
-from ..frontend.errors import FormatError, LutraError
+from ..frontend.errors import FormatError, LutraError, UnsupportedOpError
 from ..frontend.graph import Graph, Node
 from ..frontend.ops import (
     Add,
     Array,
     AveragePool,
     BatchNorm,
+    Bipolar,
     Clip,
     Concat,
     Conv,
@@ -35,6 +36,7 @@ from ..frontend.ops import (
     Op,
     Pad,
     PRelu,
+    Quantize,
     Relu,
     Reshape,
     RmsNorm,
@@ -125,6 +127,10 @@ def _lower(builder: Builder, node: Node[Op]) -> None:
             rows.normalise(builder, op, node)
         case SimpleRnn() | Lstm() | Gru() as op:
             recurrent(builder, op, node)
+        case Quantize() | Bipolar() as op:
+            raise UnsupportedOpError(
+                "a quantised network cannot be lowered", found=type(op).__name__
+            )
         case op:
             _function(builder, op, node)
 

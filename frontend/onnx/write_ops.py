@@ -8,6 +8,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from .. import ops
+from ..errors import UnsupportedOpError
 from ..graph import Node
 from ..ops import Op
 from .layout import channels_first, channels_last, keeps_order, operand, place
@@ -73,6 +74,10 @@ def write_node(writer: Writer, node: Node[Op]) -> None:
             lstm(writer, node, op)
         case ops.Gru() as op:
             gru(writer, node, op)
+        case ops.Quantize() | ops.Bipolar():
+            raise UnsupportedOpError(
+                "a quantised network cannot be exported", found=type(node.op).__name__
+            )
         case _:
             assert_never(node.op)
 

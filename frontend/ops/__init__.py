@@ -15,6 +15,7 @@ from .losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from .lstm import Lstm
 from .normalisation import BatchNorm, BatchNormTraining, LayerNorm, RmsNorm, batch_statistics
 from .pool import AveragePool, GlobalAveragePool, MaxPool, SumPool
+from .quantization import Bipolar, Quantize, Round
 from .rearrange import Concat, Pad, Slice, Upsample
 from .recurrent import SimpleRnn
 from .reduction import Mean, Sum
@@ -59,6 +60,8 @@ Op = (
     | Pad
     | Upsample
     | Concat
+    | Quantize
+    | Bipolar
     | SimpleRnn
     | Lstm
     | Gru
@@ -72,6 +75,7 @@ __all__ = [
     "AveragePool",
     "BatchNorm",
     "BatchNormTraining",
+    "Bipolar",
     "Clip",
     "Computable",
     "Concat",
@@ -104,11 +108,13 @@ __all__ = [
     "Pad",
     "Power",
     "Pullback",
+    "Quantize",
     "ReduceMax",
     "ReduceSum",
     "Relu",
     "Reshape",
     "RmsNorm",
+    "Round",
     "Selu",
     "Shape",
     "Sigmoid",
