@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,35 @@ def from_onnx(model: ModelProto, file: str | None = None) -> Graph:
         LutraError: as :func:`load`.
     """
     try:
-        return simplify(_Import(model, Path(file).parent if file else None).run())
+        return simplify(_Import(model, Path(file).parent if file else None).run().graph)
+    except LutraError as error:
+        if file:
+            error.in_file(file)
+        raise
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A model as it was translated, node by node, before any pass.
+
+    Attributes:
+        graph: where every value has the axes that ONNX gives it, but for the batch.
+        values: what the values of the file became, by their names there; ``id`` is the name in
+            the graph.  Those that no output depends on are not among them.
+    """
+
+    graph: Graph
+    values: Mapping[str, Activation]
+
+
+def literal(model: ModelProto, file: str | None = None) -> Literal:
+    """The float graph of an ONNX model before any pass; arguments as for :func:`from_onnx`.
+
+    Raises:
+        LutraError: as :func:`load`.
+    """
+    try:
+        return _Import(model, Path(file).parent if file else None).run()
     except LutraError as error:
         if file:
             error.in_file(file)
@@ -102,7 +130,7 @@ class _Import:
         self.builder = Builder(opset, None, names)
         self.sources: dict[str, str] = {}
 
-    def run(self) -> Graph:
+    def run(self) -> Literal:
         if not self.graph.node:
             raise ModelError("the model has no nodes", remedy="Export it again")
         self.enter_constants()
@@ -116,7 +144,8 @@ class _Import:
             )
         if self.damage:
             raise self.damage
-        return self.builder.finish(self.graph.name, self.sources, outputs)
+        graph = self.builder.finish(self.graph.name, self.sources, outputs)
+        return Literal(graph, self.builder.found())
 
     def enter_constants(self) -> None:
         if self.graph.sparse_initializer:

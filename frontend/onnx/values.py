@@ -148,6 +148,7 @@ class Builder:
         self._roots: dict[str, str] = {}
         self._joined: dict[str, tuple[int, tuple[Activation, ...]]] = {}
         self._made_by: dict[str, Node[Op]] = {}
+        self._final: dict[str, str] = {}
 
     def new(self, wish: str, shape: Shape, made_up: bool = False) -> str:
         """An internal name for a value that is called ``wish`` in the file, or only by us."""
@@ -298,7 +299,7 @@ class Builder:
         Raises:
             ModelError: a weight holds NaN or infinite values.
         """
-        final = {internal: name for name, internal in inputs.items()}
+        final = self._final = {internal: name for name, internal in inputs.items()}
         for port, y in list(outputs.items()):
             if y.id in final:
                 same = Transpose(tuple(range(len(y.shape))))
@@ -322,6 +323,14 @@ class Builder:
             ),
             {final[i]: value for i, value in self._weights.items() if i in final},
         )
+
+    def found(self) -> dict[str, Activation]:
+        """By its name in the file, each value that :meth:`finish` gave a name in the graph."""
+        return {
+            name: replace(value, id=self._final[value.id], linear=None)
+            for name, value in self.values.items()
+            if isinstance(value, Activation) and value.id in self._final
+        }
 
     def _live(self, wanted: set[str]) -> list[Node[Op]]:
         """The nodes that the wanted values depend on, in order."""
