@@ -113,8 +113,8 @@ REFUSED = [
     (single("Resize", "x roi half", nearest_mode="round_prefer_ceil"), "supported: to multiples"),
     (single("Resize", "x roi twice", mode="linear"), "'mode' is linear; supported: nearest"),
     (single("Split", "x", axis=0, num_outputs=1, opset=18), "over the batch"),
-    (single("ReduceMean", "x", axes=[1]), "the mean over all axes but the batch and one"),
-    (single("ReduceMean", "x"), "over all axes, the batch among them"),
+    (single("ReduceMean", "x"), "over the batch"),
+    (single("ReduceSum", "x", axes=[0, 1], opset=11), "over the batch"),
     (single("LayerNormalization", "x vector", ["N", 12, 12], axis=1), "supported: the last"),
     (
         single("BatchNormalization", "x vector vector vector vector", FLAT, training_mode=1),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..ops import HardSwish, LogSoftmax, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
+from . import reduce
 from .activation import (
     always,
     clip,
@@ -31,7 +32,6 @@ from .normalisation import (
     batch_norm,
     global_average_pool,
     layer_norm,
-    reduce_mean,
     rms_norm,
 )
 from .rearrange import concat, gather, pad, resize, slice_, split
@@ -118,11 +118,6 @@ FORMS: Mapping[str, Form] = {
     "Pad": Form(25, pad, {"mode": only("constant"), "pads": anything, "value": anything}),
     "RMSNormalization": Form(23, rms_norm, _NORM),
     "RNN": Form(22, rnn, _RECURRENT, outputs=2),
-    "ReduceMean": Form(
-        18,
-        reduce_mean,
-        {"axes": anything, "keepdims": only(0, 1), "noop_with_empty_axes": only(0)},
-    ),
     "Relu": Form(14, always(Relu()), {}),
     "Reshape": Form(25, reshape, {"allowzero": only(0, 1)}),
     "Resize": Form(19, resize, _RESIZE),
@@ -142,5 +137,6 @@ FORMS: Mapping[str, Form] = {
     "Transpose": Form(25, transpose, {"perm": anything}),
     "Unsqueeze": Form(25, unsqueeze, {"axes": anything}),
     "Upsample": Form(10, resize, {"mode": only("nearest"), "scales": anything}),
+    **reduce.FORMS,
 }
 """The ONNX ops that are understood.  The tests hold this against the onnx package."""

@@ -1,4 +1,4 @@
-"""ONNX's normalisations, and means over spatial axes."""
+"""ONNX's normalisations, and the mean over space."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..ops import BatchNorm, GlobalAveragePool, LayerNorm, RmsNorm, Shape
-from .call import Call, expect_distinct
+from .call import Call
 from .layout import channels_first
 from .values import Activation, Builder, RefusedError, Value
 
@@ -60,24 +60,3 @@ def global_average_pool(builder: Builder, call: Call) -> Value:
         raise RefusedError(f"has {len(x.shape) - 1} spatial axes; supported: 1 and 2")
     last = channels_first(len(x.shape))
     return builder.between(GlobalAveragePool(), last, x, call.name, call.output)
-
-
-def reduce_mean(builder: Builder, call: Call) -> Value:
-    """Over all axes but one: the average over space, with that axis as the channels."""
-    x = call.data()
-    given = call.get("axes", None) if call.since < 18 else None
-    if call.since >= 18 and call.value(1) is not None:
-        given = call.integers(1)
-    if not given:
-        raise RefusedError("is over all axes, the batch among them")
-    expect_distinct(given, x.rank)
-    reduced = {call.axis(x, axis, "axes") for axis in given}
-    kept = [axis for axis in range(len(x.shape)) if axis not in reduced]
-    if len(kept) != 1 or len(x.shape) not in (2, 3):
-        raise RefusedError("supported: the mean over all axes but the batch and one")
-    order = (*sorted(reduced), kept[0])
-    if call.get("keepdims", 1):
-        return builder.between(GlobalAveragePool(), order, x, call.name, call.output)
-    mean = builder.between(GlobalAveragePool(), order, x, call.name, f"{call.output}_mean")
-    size = (x.shape[kept[0]],)
-    return builder.reshaped(mean, size, 0, f"{call.name}_flatten", call.output)

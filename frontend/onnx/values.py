@@ -178,6 +178,10 @@ class Builder:
         self._made_by[output] = self._nodes[-1]
         return Activation(output, shape, batch=batch)
 
+    def called(self, x: Activation, wish: str) -> None:
+        """Let the value that ``x`` is have a name of the file's."""
+        self._wishes[x.id] = (wish, False)
+
     def maker(self, x: Activation) -> Node[Op] | None:
         """The node that gives ``x``; None for the input."""
         return self._made_by.get(x.id)

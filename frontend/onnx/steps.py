@@ -1,0 +1,131 @@
+"""One ONNX node that becomes several of ours: the steps, and the names of what lies between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..ops import Array, Dense, Op, Shape, Slice
+from .call import Call
+from .layout import inverse
+from .values import Activation, Builder, RefusedError
+
+MAX_MATRIX = 2**24
+"""Most numbers of a matrix that is made up to stand for what an op does along an axis."""
+
+MAX_RUNS = 4
+"""Most stretches of values that are joined one by one; more of them are one product."""
+
+
+class Steps:
+    """The nodes that stand for ``call``, each named after it; values are in our order of axes."""
+
+    def __init__(self, builder: Builder, call: Call) -> None:
+        self.builder = builder
+        self.call = call
+        self._made: set[str] = set()
+
+    def _names(self, what: str) -> tuple[str, str]:
+        return f"{self.call.name}_{what}", f"{self.call.output}_{what}"
+
+    def _noted(self, y: Activation, *operands: Activation) -> Activation:
+        if all(y.id != x.id for x in operands):
+            self._made.add(y.id)
+        return y
+
+    def apply(self, op: Op, x: Activation, *others: Activation | str) -> Activation:
+        """``op`` on values and weights; the result has the batch where ``x`` has it."""
+        name, wish = self._names(type(op).__name__.lower())
+        ids = (x.id, *(y if isinstance(y, str) else y.id for y in others))
+        y = self.builder.emit(op, ids, name, wish, made_up=True, batch=x.batch)
+        return self._noted(y, x)
+
+    def weight(self, what: str, value: Array) -> str:
+        """The internal name of a weight that the file does not have."""
+        return self.builder.add_weight(f"{self.call.output}_{what}", value)
+
+    def turned(self, x: Activation, axes: Shape) -> Activation:
+        """``x`` with its axes reordered."""
+        y = self.builder.turned(x, axes, *self._names("turned"))
+        return self._noted(replace(y, batch=x.batch), x)
+
+    def reshaped(self, x: Activation, shape: Shape) -> Activation:
+        """``x`` in another shape of as many values."""
+        y = self.builder.reshaped(x, shape, x.batch, *self._names("reshaped"))
+        return self._noted(y, x)
+
+    def joined(self, parts: Sequence[Activation], axis: int) -> Activation:
+        """The parts one behind the other."""
+        y = self.builder.joined(tuple(parts), axis, *self._names("joined"))
+        return self._noted(y, *parts)
+
+    def sliced(self, x: Activation, axis: int, start: int, stop: int, step: int = 1) -> Activation:
+        """The values from ``start`` on, as :class:`Slice` counts."""
+        y = self.builder.sliced(x, Slice(axis, start, stop, step), *self._names("part"))
+        return self._noted(y, x)
+
+    def at(self, x: Activation, axis: int, index: int) -> Activation:
+        """The values at one index of an axis, which stays with size 1."""
+        return self.sliced(x, axis, index, index + 1)
+
+    def along(self, x: Activation, axis: int, matrix: Array, what: str) -> Activation:
+        """``x`` times a constant ``(size of the axis, new size)``, along one axis."""
+        order = (*(i for i in range(len(x.shape)) if i != axis), axis)
+        turned = self.turned(x, order)
+        y = self.apply(Dense(), turned, self.weight(what, matrix))
+        return self.turned(y, inverse(order))
+
+    def taken(self, x: Activation, axis: int, indices: Sequence[int]) -> Activation:
+        """The values at non-negative ``indices`` of an axis: slices where that is few of them.
+
+        Otherwise the product with a matrix of zeros and ones, which is as exact.
+        """
+        runs = runs_of(indices)
+        if len(runs) <= MAX_RUNS:
+            return self.joined([self.sliced(x, axis, *run) for run in runs], axis)
+        expect_matrix(x.shape[axis], len(indices))
+        chosen = np.zeros((x.shape[axis], len(indices)), np.float32)
+        chosen[np.asarray(indices), np.arange(len(indices))] = 1
+        return self.along(x, axis, chosen, "choice")
+
+    def done(self, y: Activation, batch: int | None = None) -> Activation:
+        """``y`` under the name of the node's output, and with its batch where that has it."""
+        if y.id in self._made:
+            self.builder.called(y, self.call.output)
+        return y if batch is None else replace(y, batch=batch)
+
+
+def runs_of(indices: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Non-negative indices as stretches of ``start, stop, step``, each as long as it can be."""
+    runs: list[list[int]] = []  # first index, last index, step; 0 for a single one
+    for index in indices:
+        step = index - runs[-1][1] if runs else 0
+        if step and runs[-1][2] in (0, step):
+            runs[-1][1:] = [index, step]
+        else:
+            runs.append([index, index, 0])
+    return [(first, last + (1 if step >= 0 else -1), step or 1) for first, last, step in runs]
+
+
+def expect_matrix(rows: int, columns: int) -> None:
+    """Refuse a made-up matrix that would be too large."""
+    if rows * columns > MAX_MATRIX:
+        raise RefusedError(
+            f"would be a matrix of {rows} by {columns}; supported: at most {MAX_MATRIX} numbers"
+        )
+
+
+def without(x: Activation, axes: Sequence[int]) -> Shape:
+    """The shape of ``x`` without some of our axes."""
+    return tuple(n for i, n in enumerate(x.shape) if i not in axes)
+
+
+def rows_of(steps: Steps, x: Activation, axes: Sequence[int]) -> Activation:
+    """``x`` with these axes of ours joined to one that is the last, behind the others."""
+    kept = [i for i in range(len(x.shape)) if i not in axes]
+    turned = steps.turned(x, (*kept, *axes))
+    count = math.prod(x.shape[i] for i in axes)
+    return steps.reshaped(turned, (*without(x, axes), count))
