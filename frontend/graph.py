@@ -7,7 +7,7 @@ itself when it is made.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -103,6 +103,31 @@ class Grid:
         q = self.integers(value)
         inside = bool((q >= self.low).all() and (q <= self.high).all())
         return inside and np.array_equal((q.astype(np.float32) * self.scale), value)
+
+    @staticmethod
+    def fitted(low: int, high: int, scale: Array, value: Array) -> Grid | None:
+        """The grid of ``value`` if it lies on one whose scale depends on the last axis alone.
+
+        Args:
+            low, high: the integers.
+            scale: of the same shape as ``value``; negative ones turn the integers round.
+            value: the constant.
+        """
+        if not scale.ndim or not scale.size:
+            return None
+        rows = scale.reshape(-1, scale.shape[-1]).astype(np.float32)
+        if (rows < 0).all():
+            low, high, rows = -high, -low, -rows
+        if not (np.isfinite(rows) & (rows > 0) & (rows == rows[0])).all():
+            return None
+        one = bool((rows == rows[0, 0]).all())
+        grid = Grid(low, high, np.array(rows[0, :1] if one else rows[0]))
+        return grid if grid.holds(value) else None
+
+    def mapped(self, value: Array, make: Callable[[Array], Array]) -> Grid | None:
+        """The grid of ``make(value)``, if it has one; ``make`` moves values or scales them."""
+        scale = np.broadcast_to(self.scale, value.shape)
+        return Grid.fitted(self.low, self.high, make(scale), make(value))
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
         changed[layer.output] = replace(layer, inputs=inputs, output=node.output)
         folded.add(node.output)
     nodes = (changed.get(node.output, node) for node in graph.nodes if node.output not in folded)
-    return replace(graph, nodes=tuple(nodes), constants=constants.values)
+    return replace(graph, nodes=tuple(nodes), constants=constants.values, grids=constants.grids)
 
 
 def _folded(norm: Node[Op], layer: Node[Op], graph: Graph, epsilon: float) -> tuple[Array, Array]:

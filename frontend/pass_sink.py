@@ -9,6 +9,7 @@ from .names import Names
 from .onnx.layout import Layout, channels_last, compose, inverse, keeps_order, place
 from .ops import (
     BatchNorm,
+    Bipolar,
     Concat,
     Dense,
     Flatten,
@@ -18,6 +19,7 @@ from .ops import (
     Op,
     Pad,
     PRelu,
+    Quantize,
     Reshape,
     RmsNorm,
     Shape,
@@ -26,7 +28,7 @@ from .ops import (
     Transpose,
     Upsample,
 )
-from .pass_tools import ARITHMETIC, POINTWISE, Constants, renamed_nodes
+from .pass_tools import ARITHMETIC, POINTWISE, Constants, alike, renamed_nodes
 
 
 def sink_transposes(graph: Graph) -> Graph:
@@ -65,7 +67,9 @@ class _Sink:
         for node in self.graph.nodes:
             self.visit(node)
         nodes = renamed_nodes(self.nodes, self.renamed)
-        return replace(self.graph, nodes=nodes, constants=self.constants.values)
+        return replace(
+            self.graph, nodes=nodes, constants=self.constants.values, grids=self.constants.grids
+        )
 
     def source(self, value: str) -> tuple[str, Layout]:
         return self.moved.get(value, (value, channels_last(len(self.graph.shapes[value]))))
@@ -203,8 +207,8 @@ class _Sink:
                 return op
             case Softmax() | LogSoftmax() | Dense() | BatchNorm() | LayerNorm() | RmsNorm() as op:
                 return op if last_stays else None
-            case PRelu() as op:
-                return op if last_stays or self.graph.shapes[node.inputs[1]] == (1,) else None
+            case PRelu() | Quantize() | Bipolar() as op:
+                return op if last_stays or alike(self.graph, node) else None
             case Concat(axis):
                 return Concat(axes[axis])
             case Slice(axis) as op:

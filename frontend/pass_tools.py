@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from .graph import Graph, Node
+from .graph import Graph, Grid, Node
 from .names import Names
 from .onnx.layout import Layout
 from .ops import (
     Add,
     Array,
+    Bipolar,
     Clip,
     Elu,
     Gelu,
@@ -22,6 +23,8 @@ from .ops import (
     LeakyRelu,
     Mul,
     Op,
+    PRelu,
+    Quantize,
     Relu,
     Selu,
     Sigmoid,
@@ -39,6 +42,13 @@ POINTWISE = (
 
 ARITHMETIC = Add | Sub | Mul
 """Functions of the values of two operands at the same place, either of which may be constant."""
+
+
+def alike(graph: Graph, node: Node[Op]) -> bool:
+    """Whether the node works on each value of one activation alone, and alike on all of them."""
+    if isinstance(node.op, PRelu | Quantize | Bipolar):
+        return all(graph.shapes[name] == (1,) for name in node.inputs[1:])
+    return isinstance(node.op, POINTWISE)
 
 
 def readers_of(graph: Graph) -> dict[str, list[Node[Op]]]:
@@ -67,22 +77,27 @@ class Constants:
 
     Attributes:
         values: the constants as they are now.
+        grids: the grids of those that lie on one.
     """
 
     def __init__(self, graph: Graph, names: Names) -> None:
         self.values: dict[str, Array] = dict(graph.constants)
+        self.grids: dict[str, Grid] = dict(graph.grids)
         self._original = graph.constants
         self._uses = Counter(name for node in graph.nodes for name in node.inputs)
         self._names = names
 
-    def change(self, name: str, value: Array) -> str:
+    def change(self, name: str, value: Array, grid: Grid | None = None) -> str:
         """The name of ``value``, which one reader reads in place of the constant ``name``."""
         if self._uses[name] > 1:
             name = self._names.new(f"{name}_changed")
-        return self.add(name, value)
+        return self.add(name, value, grid)
 
-    def add(self, name: str, value: Array) -> str:
-        """``name``, under which ``value`` now stands."""
+    def add(self, name: str, value: Array, grid: Grid | None = None) -> str:
+        """``name``, under which ``value`` now stands, with its grid if it lies on one."""
+        self.grids.pop(name, None)
+        if grid is not None:
+            self.grids[name] = grid
         self.values[name] = np.array(value, np.float32, order="C")
         self.values[name].flags.writeable = False
         return name
@@ -92,6 +107,11 @@ class Constants:
         value = self._original[name]
         if value.size == 1:
             return name
-        full = value.reshape((1,) * (len(axes) - value.ndim) + value.shape).transpose(axes)
-        wide = [i for i, size in enumerate(full.shape) if size != 1]
-        return self.change(name, full.reshape(full.shape[wide[0] :]))
+
+        def make(array: Array) -> Array:
+            full = array.reshape((1,) * (len(axes) - array.ndim) + array.shape).transpose(axes)
+            wide = [i for i, size in enumerate(full.shape) if size != 1]
+            return full.reshape(full.shape[wide[0] :])
+
+        grid = self.grids.get(name)
+        return self.change(name, make(value), grid and grid.mapped(value, make))

@@ -20,7 +20,7 @@ from .onnx.layout import Layout, compose, place
 from .ops import Array, Dense, Flatten, Op, Shape, Transpose
 from .pass_fold import fold_batch_norm, take_last_states
 from .pass_sink import sink_transposes
-from .pass_tools import ARITHMETIC, POINTWISE, Constants, readers_of, renamed_nodes
+from .pass_tools import ARITHMETIC, Constants, alike, readers_of, renamed_nodes
 
 Pass = Callable[[Graph], Graph]
 
@@ -48,7 +48,7 @@ def fold_flatten(graph: Graph) -> Graph:
     readers = readers_of(graph)
     uses = Counter(name for node in graph.nodes for name in node.inputs)
     names = Names(graph.shapes)
-    constants = dict(graph.constants)
+    constants, grids = dict(graph.constants), dict(graph.grids)
     changed: dict[str, Node[Op]] = {}
     reordered: dict[tuple[str, bytes], str] = {}
     for node in graph.nodes:
@@ -71,9 +71,11 @@ def fold_flatten(graph: Graph) -> Graph:
                 alone = uses[weight] == 1
                 reordered[key] = weight if alone else names.new(f"{weight}_reordered")
                 constants[reordered[key]] = rows
+                if weight in graph.grids:
+                    grids[reordered[key]] = graph.grids[weight]
             changed[layer.output] = replace(layer, inputs=(x, reordered[key], *bias))
     nodes = tuple(changed.get(node.output, node) for node in graph.nodes)
-    return replace(graph, nodes=nodes, constants=constants)
+    return replace(graph, nodes=nodes, constants=constants, grids=grids)
 
 
 def absorb_outputs(graph: Graph) -> Graph:
@@ -130,7 +132,13 @@ def absorb_inputs(graph: Graph) -> Graph:
             if isinstance(node.op, ARITHMETIC):
                 names = [constants.moved(n, axes) if n in graph.constants else n for n in names]
         nodes.append(replace(node, inputs=tuple(names)))
-    return replace(graph, inputs=tuple(inputs), nodes=tuple(nodes), constants=constants.values)
+    return replace(
+        graph,
+        inputs=tuple(inputs),
+        nodes=tuple(nodes),
+        constants=constants.values,
+        grids=constants.grids,
+    )
 
 
 PASSES: tuple[Pass, ...] = (
@@ -172,7 +180,7 @@ def _dense_behind(
         if value in outputs:
             return []
         for reader in readers[value]:
-            if isinstance(reader.op, POINTWISE):
+            if alike(graph, reader):
                 open_values.append(reader.output)
             elif isinstance(reader.op, Dense) and reader.inputs[1] in graph.constants:
                 layers.append(reader)
@@ -200,7 +208,7 @@ def _wanted_orders(graph: Graph) -> dict[str, Layout | None]:
 
 def _alone(graph: Graph, node: Node[Op]) -> bool:
     """Whether the node works on each value of one activation, perhaps with constants."""
-    if isinstance(node.op, POINTWISE):
+    if alike(graph, node):
         return True
     data = [name for name in node.inputs if name not in graph.constants]
     return isinstance(node.op, ARITHMETIC) and len(data) == 1

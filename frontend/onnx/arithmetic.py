@@ -18,10 +18,9 @@ def add(builder: Builder, call: Call) -> Value:
     pair = (call.value(0), call.value(1))
     for i, (x, c) in enumerate((pair, pair[::-1])):
         if isinstance(x, Activation) and x.linear is not None and isinstance(c, Constant):
-            source = call.weight(1 - i)
-            bias = per_channel(source.array, x.shape, x.linear.axis, x.batch)
+            bias = per_channel(call.weight(1 - i), x.shape, x.linear.axis, x.batch)
             if bias is not None:
-                return builder.linear(x.linear, call.output, bias, c.name)
+                return builder.linear(x.linear, call.output, bias)
     return binary(Add())(builder, call)
 
 

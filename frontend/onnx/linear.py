@@ -32,18 +32,17 @@ def gemm(builder: Builder, call: Call) -> Value:
     if c is None:
         return builder.linear(layer, call.output)
     addend = call.weight(2)
-    with np.errstate(all="ignore"):
-        scaled = addend.array if beta == 1 else addend.array * np.float64(beta)
+    scaled = addend if beta == 1 else addend.mapped(lambda c: c * np.float64(beta))
     size = source.array.shape[0 if turned else 1]
     bias = per_channel(scaled, (size,), 0, 0)
     if bias is None:
         raise RefusedError(
-            f"adds a constant of shape {scaled.shape}; supported: one number a channel"
+            f"adds a constant of shape {scaled.array.shape}; supported: one number a channel"
         )
-    return builder.linear(layer, call.output, bias, addend.name)
+    return builder.linear(layer, call.output, bias)
 
 
-def per_channel(value: Array, shape: Shape, axis: int, batch: int) -> Array | None:
+def per_channel(source: Constant, shape: Shape, axis: int, batch: int) -> Constant | None:
     """A constant that is added to data of ``shape``, as one number for each index of ``axis``.
 
     Args:
@@ -52,13 +51,14 @@ def per_channel(value: Array, shape: Shape, axis: int, batch: int) -> Array | No
     Returns:
         None where the constant is no such thing.
     """
+    value = source.array
     sizes = [1] * (len(shape) + 1 - value.ndim) + list(value.shape)
     if len(sizes) != len(shape) + 1 or sizes.pop(batch) != 1:
         return None
     channels = sizes.pop(axis)
     if set(sizes) - {1} or channels not in (1, shape[axis]):
         return None
-    return np.broadcast_to(value.reshape(-1), (shape[axis],))
+    return source.mapped(lambda v: np.broadcast_to(v.reshape(-1), (shape[axis],)))
 
 
 def matmul(builder: Builder, call: Call) -> Value:
@@ -159,4 +159,4 @@ def _convolution(
         raise ShapeError(
             "convolution bias does not fit", found=bias.array.shape, expected=(channels,)
         )
-    return builder.linear(layer, call.output, bias.array, bias.name)
+    return builder.linear(layer, call.output, bias)

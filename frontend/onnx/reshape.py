@@ -21,7 +21,7 @@ def transpose(builder: Builder, call: Call) -> Value:
     if sorted(perm) != list(range(len(shape))):
         raise call.damaged("perm", f"an order of {len(shape)} axes")
     if isinstance(x, Constant):
-        return builder.folded(call.output, np.transpose(x.array, perm))
+        return builder.moved(call.output, x, lambda a: np.transpose(a, perm))
     x = call.data(anywhere=True)
     batch = perm.index(x.batch)
     axes = tuple(x.own_axis(axis) for axis in perm if axis != x.batch)
@@ -53,7 +53,7 @@ def reshape(builder: Builder, call: Call) -> Value:
     if isinstance(x, Constant):
         shape = _complete(resolved, x.array.size)
         expect_foldable(shape)
-        return builder.folded(call.output, x.array.reshape(shape))
+        return builder.moved(call.output, x, lambda a: a.reshape(shape))
     x = call.data(anywhere=True)
     before = x.shape[: x.batch]
     size = math.prod(x.shape[x.batch :])
@@ -103,7 +103,7 @@ def squeeze(builder: Builder, call: Call) -> Value:
     kept = [i for i in range(len(shape)) if i not in axes]
     if isinstance(x, Constant):
         out = tuple(shape[i] for i in kept)
-        return builder.folded(call.output, x.array.reshape(out))
+        return builder.moved(call.output, x, lambda a: a.reshape(out))
     return _with_axes(builder, call, kept)
 
 
@@ -117,7 +117,7 @@ def unsqueeze(builder: Builder, call: Call) -> Value:
     if isinstance(x, Constant):
         sizes = tuple(1 if axis < 0 else x.array.shape[axis] for axis in order)
         expect_foldable(sizes)
-        return builder.folded(call.output, x.array.reshape(sizes))
+        return builder.moved(call.output, x, lambda a: a.reshape(sizes))
     return _with_axes(builder, call, order)
 
 

@@ -76,16 +76,16 @@ def gathered(builder: Builder, call: Call) -> Value:
         raise ModelError("takes what is not there", found=indices, expected=f"below {size}")
     axis %= array.ndim
     expect_foldable((*array.shape[:axis], *indices.shape, *array.shape[axis + 1 :]))
-    return builder.folded(call.output, np.take(array, indices, axis))
+    return builder.moved(call.output, call.constant(0), lambda a: np.take(a, indices, axis))
 
 
 def sliced(builder: Builder, call: Call, parts: list[tuple[int, int, int, int]]) -> Value:
     """A part of a constant: axis, start, end and step of each slice."""
-    array = call.constant(0).array
+    source = call.constant(0)
+    rank = source.array.ndim
+    place = [slice(None)] * rank
     for axis, start, end, step in parts:
-        if not -array.ndim <= axis < array.ndim:
-            raise call.damaged("axes", f"{array.ndim} axes")
-        place = [slice(None)] * array.ndim
+        if not -rank <= axis < rank:
+            raise call.damaged("axes", f"{rank} axes")
         place[axis] = slice(start, end, step)
-        array = array[tuple(place)]
-    return builder.folded(call.output, array)
+    return builder.moved(call.output, source, lambda a: a[tuple(place)])

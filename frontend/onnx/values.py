@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..errors import ModelError, ShapeError, clip
-from ..graph import MAX_RANK, Graph, Node, Port, expect_small
+from ..graph import MAX_RANK, Graph, Grid, Node, Port, expect_small
 from ..names import Names
 from ..ops import (
     Array,
@@ -48,18 +48,17 @@ class Linear:
         op, x, weight, bias: the layer, its data and its weights.
         axis: where the value's channels are, without the batch.
         back: the Transpose behind a convolution.
-        name, bias_name: what the layer and its bias are called.
+        name: what the layer is called.
         batch: where the value's batch axis is.
     """
 
     op: Dense | Conv | ConvTranspose
     x: str
     weight: str
-    bias: Array | None
+    bias: Constant | None
     axis: int
     back: Shape | None
     name: str
-    bias_name: str = ""
     batch: int = 0
 
 
@@ -90,12 +89,31 @@ class Activation:
 
 
 @dataclass(frozen=True, eq=False)
+class Codes:
+    """What is known of a quantised constant: each value is ``q · scale``, with an integer q.
+
+    Attributes:
+        low, high: the least and the largest q.
+        scale: of the constant's own shape.
+    """
+
+    low: int
+    high: int
+    scale: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Constant:
-    """A value that is known: its name in the file, how to read it, and what it was joined from."""
+    """A value that is known: its name in the file, how to read it, and what it was joined from.
+
+    Attributes:
+        codes: the integers behind the values, if they were quantised.
+    """
 
     name: str
     read: Callable[[], Array]
     parts: tuple[Constant, ...] = ()
+    codes: Codes | None = None
     _cache: list[Array] = field(default_factory=list)
 
     @property
@@ -104,6 +122,13 @@ class Constant:
         if not self._cache:
             self._cache.append(self.read())
         return self._cache[0]
+
+    def mapped(self, make: Callable[[Array], Array]) -> Constant:
+        """``make`` of the values, which it moves or scales; codes go along."""
+        with np.errstate(all="ignore"):
+            value = make(self.array)
+            codes = self.codes and replace(self.codes, scale=make(self.codes.scale))
+        return Constant(self.name, lambda: value, codes=codes)
 
 
 @dataclass(frozen=True)
@@ -142,6 +167,7 @@ class Builder:
         self._shapes: dict[str, Shape] = {}
         self._nodes: list[Node[Op]] = []
         self._weights: dict[str, Array] = {}
+        self._grids: dict[str, Grid] = {}
         self._made: dict[tuple[Constant, str], str] = {}
         self._wishes: dict[str, tuple[str, bool]] = {}
         self._folded = 0
@@ -222,10 +248,17 @@ class Builder:
                 start = stop
         return self.emit(op, (x.id,), name, wish, batch=x.batch)
 
-    def folded(self, name: str, value: Array, parts: tuple[Constant, ...] = ()) -> Constant:
+    def folded(
+        self, name: str, value: Array, parts: tuple[Constant, ...] = (), codes: Codes | None = None
+    ) -> Constant:
         """A constant worked out from others."""
         self.spend(value)
-        return Constant(name, lambda: value, parts)
+        return Constant(name, lambda: value, parts, codes)
+
+    def moved(self, name: str, source: Constant, make: Callable[[Array], Array]) -> Constant:
+        """A constant whose values are moved ones of ``source``."""
+        made = source.mapped(make)
+        return self.folded(name, made.array, codes=made.codes)
 
     def turned(self, x: Activation, axes: Shape, name: str, wish: str) -> Activation:
         """``x`` with its axes reordered, by a node of our own."""
@@ -247,37 +280,35 @@ class Builder:
         y = self.emit(op, (turned.id, *weights), name, wish)
         return self.turned(y, inverse(axes), f"{name}_out", f"{wish}_out")
 
-    def linear(
-        self, layer: Linear, wish: str, bias: Array | None = None, bias_name: str = ""
-    ) -> Activation:
+    def linear(self, layer: Linear, wish: str, bias: Constant | None = None) -> Activation:
         """Add a Dense or Conv, with ``bias`` on top of the one it has.
 
         A bias that comes later adds the layer once more; the one without it then falls away,
         unless something else reads it.
         """
         inputs = [layer.x, layer.weight]
+        total = layer.bias if bias is None else bias
         if bias is not None and layer.bias is not None:
             with np.errstate(all="ignore"):
-                bias = layer.bias.astype(np.float64) + bias
-        total = layer.bias if bias is None else bias
+                both = layer.bias.array.astype(np.float64) + bias.array
+            total = Constant(bias.name, lambda: both)
         if total is not None:
-            inputs.append(self.add_weight(bias_name or layer.bias_name, total))
+            inputs.append(self.add_weight(total.name, total.array, total.codes))
         y = self.emit(layer.op, tuple(inputs), layer.name, wish, batch=layer.batch)
         if layer.back is not None:
             y = self.turned(y, layer.back, f"{layer.name}_out", f"{wish}_out")
-        known = replace(layer, bias=total, bias_name=bias_name or layer.bias_name)
-        return replace(y, linear=known)
+        return replace(y, linear=replace(layer, bias=total))
 
     def weight(self, source: Constant, how: str, make: Callable[[Array], Array]) -> str:
         """The internal name of ``make(source)``, made once for each ``how``."""
         key = (source, how)
         if key not in self._made:
-            with np.errstate(all="ignore"):
-                self._made[key] = self.add_weight(source.name, make(source.array))
+            made = source.mapped(make)
+            self._made[key] = self.add_weight(made.name, made.array, made.codes)
         return self._made[key]
 
-    def add_weight(self, wish: str, value: Array) -> str:
-        """The internal name of a new weight."""
+    def add_weight(self, wish: str, value: Array, codes: Codes | None = None) -> str:
+        """The internal name of a new weight; its codes make its grid, if it has one."""
         if value.size == 0:
             raise ModelError(f"weight '{clip(wish)}' is empty", found=value.shape)
         self.spend(value)
@@ -285,6 +316,9 @@ class Builder:
         with np.errstate(all="ignore"):
             self._weights[name] = np.array(value, np.float32, order="C")
         self._weights[name].flags.writeable = False
+        if codes is not None:
+            grid = Grid.fitted(codes.low, codes.high, codes.scale, self._weights[name])
+            self._grids |= {name: grid} if grid else {}
         return name
 
     def spend(self, value: Array) -> Array:
@@ -326,6 +360,7 @@ class Builder:
                 for node in nodes
             ),
             {final[i]: value for i, value in self._weights.items() if i in final},
+            {final[i]: grid for i, grid in self._grids.items() if i in final},
         )
 
     def found(self) -> dict[str, Activation]:
