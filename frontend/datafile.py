@@ -9,6 +9,8 @@ import tokenize
 import warnings
 import zipfile
 import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -50,8 +52,38 @@ def load_samples(path: str | Path) -> tuple[Array, Array | None]:
         ModelError: the file cannot be read, is neither, is damaged, holds Python objects, is too
             large, has no array ``x``, or x and y differ in number.
     """
-    try:
+    with _complaints(path):
         x, y = _load(Path(path))
+    if x.ndim == 0 or (y is not None and (y.ndim == 0 or len(y) != len(x))):
+        raise ModelError(
+            "samples and labels do not fit",
+            file=str(path),
+            found=f"x {x.shape}" + (f", y {y.shape}" if y is not None else ""),
+            expected="as many labels as samples, samples first",
+        )
+    return x, y
+
+
+def load_arrays(path: str | Path, names: Collection[str]) -> dict[str, Array]:
+    """The arrays of these names in a ``.npz`` file; those that it lacks are left out.
+
+    Raises:
+        ModelError: as :func:`load_samples`.
+    """
+    with _complaints(path), _opened(Path(path)) as file:
+        if not file.read(2).startswith(b"PK"):
+            raise ModelError("is no .npz file", expected=f"arrays named {', '.join(names)}")
+        file.seek(0)
+        with zipfile.ZipFile(file) as archive:
+            members = _members(archive)
+            return {n: _read_member(archive, members[n]) for n in names if n in members}
+
+
+@contextmanager
+def _complaints(path: str | Path) -> Iterator[None]:
+    """Whatever goes wrong with the file, said of it by a ModelError."""
+    try:
+        yield
     except ModelError as error:
         raise error.in_file(str(path)) from None
     except OSError as error:
@@ -68,22 +100,18 @@ def load_samples(path: str | Path) -> tuple[Array, Array | None]:
             found=next(iter(str(error).splitlines()), type(error).__name__),
             remedy=REMEDY,
         ) from None
-    if x.ndim == 0 or (y is not None and (y.ndim == 0 or len(y) != len(x))):
-        raise ModelError(
-            "samples and labels do not fit",
-            file=str(path),
-            found=f"x {x.shape}" + (f", y {y.shape}" if y is not None else ""),
-            expected="as many labels as samples, samples first",
-        )
-    return x, y
 
 
-def _load(path: Path) -> tuple[Array, Array | None]:
+def _opened(path: Path) -> IO[bytes]:
     kind = path.stat().st_mode
     if not stat.S_ISREG(kind):
         what = "a folder" if stat.S_ISDIR(kind) else "a device or pipe"
         raise ModelError(f"is {what}", expected="a .npz or .npy file")
-    with path.open("rb") as file:
+    return path.open("rb")
+
+
+def _load(path: Path) -> tuple[Array, Array | None]:
+    with _opened(path) as file:
         start = file.read(6)
         file.seek(0)
         if start == b"\x93NUMPY":
@@ -100,12 +128,16 @@ def _load(path: Path) -> tuple[Array, Array | None]:
     )
 
 
-def _load_archive(archive: zipfile.ZipFile) -> tuple[Array, Array | None]:
-    members = {
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    return {
         member.filename.removesuffix(".npy"): member
         for member in archive.infolist()
         if member.filename.endswith(".npy")
     }
+
+
+def _load_archive(archive: zipfile.ZipFile) -> tuple[Array, Array | None]:
+    members = _members(archive)
     x = members.pop("x", None)
     y = members.pop("y", None)
     if x is None and y is None and len(members) == 1:

@@ -23,13 +23,14 @@ from .console import (
 from .demo import run_demo
 from .doctor import diagnose, print_diagnosis
 from .frontend.curves import plot
-from .frontend.drawing import draw
 from .frontend.errors import LutraError, clip
 from .frontend.pictures import check_picture
 from .frontend.recipe import BUILT_IN
 from .frontend.storage import check_distinct, check_file, check_folder
 from .hls_templates.project import Options
+from .inspection import inspect
 from .options import (
+    FAILED,
     PATH,
     ap_option,
     design_options,
@@ -44,8 +45,8 @@ from .quantize.precision import Settings
 from .sim.report import accuracy_report
 from .sim.verify import project_model, verify_project
 
-FAILED, BAD, INTERRUPTED, UNREAD = 1, 2, 130, 141
-"""Exit statuses: a check failed; bad use or input; Ctrl-C; nobody reads the output any more."""
+BAD, INTERRUPTED, UNREAD = 2, 130, 141
+"""Exit statuses: bad use or input; Ctrl-C; nobody reads the output any more."""
 
 
 class Commands(click.Group):
@@ -190,27 +191,7 @@ def train(
             say(console, f"wrote {path}")
 
 
-@cli.command(epilog="Example: lutra inspect model.onnx", short_help="Show the layers of a model.")
-@click.argument("model", type=PATH)
-@file_option("--picture", metavar="FILE", help="Also draw the network, as .svg or .png.")
-@json_option
-def inspect(model: Path, picture: Path | None, as_json: bool) -> None:
-    """Show layers, shapes, parameters and multiply-adds of MODEL, or all that it cannot express."""
-    if picture is not None:
-        check_distinct([picture], [model])
-        check_picture(picture)
-    graph = workflow.load_network(model)
-    if picture is not None:
-        draw(graph, picture)
-    if as_json:
-        print_json(show.network_json(graph))
-        return
-    console = open_console()
-    console.print(show.layer_table(graph, show.layers(graph)))
-    for word, ports in (("input", graph.inputs), ("output", graph.outputs)):
-        for port in ports:
-            shape = show.shape_text(port.outer_shape)
-            say(console, f"{word}: {clip(port.name, 40)}, batch x {shape}")
+cli.add_command(inspect)
 
 
 @cli.command(

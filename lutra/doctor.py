@@ -63,7 +63,7 @@ def diagnose(ap_include: str | None = None) -> list[Part]:
         ("scikit-learn", "demo and the recipes", "examples"),
         ("pillow", "the recipe image-filters", "examples"),
         ("matplotlib", "report: the page with pictures", "report"),
-        ("onnxruntime", "tests and benchmarks", "bench"),
+        ("onnxruntime", "inspect --check; tests", "bench"),
         ("torch", "benchmarks", "bench"),
     ):
         parts.append(Part(name, _package(name), adds, _extra(extra)))

@@ -15,6 +15,9 @@ from .quantize.precision import Settings, load_settings
 
 Command = Callable[..., Any]
 
+FAILED = 1
+"""Exit status: a check failed, or could not be made."""
+
 PATH = click.Path(path_type=Path, readable=False)
 """A path; whether it is what it should be is checked where it is used, with a better message."""
 

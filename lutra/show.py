@@ -25,6 +25,10 @@ NAME_WIDTH = 22
 """Columns of a name; with it, every table fits 80."""
 
 
+MOST_LINES = 8
+"""Most lines of a list that may be long."""
+
+
 def shown_name(name: str) -> Text:
     """A name from a model file, safe to print: one line, no markup, no control characters."""
     return Text(clip(name, NAME_WIDTH))

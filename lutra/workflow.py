@@ -16,10 +16,11 @@ from rich.console import Console
 from . import show
 from .console import counting, say, tracking
 from .frontend.data import Samples, require
-from .frontend.datafile import load_samples
+from .frontend.datafile import load_arrays, load_samples
 from .frontend.errors import LutraError, ModelError, OutputError
 from .frontend.graph import Graph
 from .frontend.names import Names
+from .frontend.onnx.check import Check, check
 from .frontend.onnx.exporter import save
 from .frontend.onnx.importer import from_onnx
 from .frontend.onnx.read import read_model
@@ -27,7 +28,7 @@ from .frontend.ops import Array, Shape
 from .frontend.recipe import Trained, load_recipe
 from .frontend.storage import check_distinct, check_file, write_file, write_folder
 from .hls_templates.project import Options, project_files
-from .quantize.calibrate import calibrate, check_data
+from .quantize.calibrate import calibrate, check_data, check_samples
 from .quantize.fixed_onnx import FixedModel, from_fixed_onnx, is_fixed, to_fixed_onnx
 from .quantize.lower import lower
 from .quantize.precision import Settings
@@ -62,10 +63,62 @@ def read_samples(path: str | Path, graph: Graph, *, labels: bool = False) -> Sam
     return Samples(x, y if labels else None)
 
 
+def read_feeds(path: str | Path, graph: Graph) -> dict[str, Array]:
+    """Samples for every input, by its name: of one input as :func:`read_samples` reads them, of
+    several the arrays of a ``.npz`` file that are named as they are.
+
+    Raises:
+        LutraError: the file cannot be read or does not fit; it is named.
+    """
+    names = [port.name for port in graph.inputs]
+    if len(names) == 1:
+        return {names[0]: read_samples(path, graph).x}
+    arrays = load_arrays(path, names)
+    try:
+        lacking = [name for name in names if name not in arrays]
+        if lacking:
+            raise ModelError(
+                "lacks arrays for some inputs",
+                found=f"nothing named {', '.join(lacking)}",
+                expected=f"arrays named {', '.join(names)}",
+            )
+        feeds = {port.name: check_samples(port, arrays[port.name]) for port in graph.inputs}
+        if len({len(x) for x in feeds.values()}) > 1:
+            raise ModelError(
+                "holds different numbers of samples",
+                found=", ".join(f"{name} {len(x)}" for name, x in feeds.items()),
+                expected="as many for each input",
+            )
+    except LutraError as error:
+        raise error.in_file(str(path)) from None
+    return feeds
+
+
 def quantise(graph: Graph, settings: Settings, x: Array, console: Console) -> FixedModel:
     """Choose formats from samples and lower the network."""
     track = tracking(console, "calibration")
     return FixedModel(graph, lower(graph, calibrate(graph, settings, x, track)))
+
+
+def check_network(path: str | Path, graph: Graph, data: Path | None) -> Check:
+    """How a network compares with the file that it was read from, on samples or random inputs.
+
+    Raises:
+        ToolchainError: nothing that is installed runs the file.
+        LutraError: the file is in fixed point, or the data cannot be read or do not fit.
+    """
+    body = read_model(path)
+    try:
+        if is_fixed(body):
+            raise ModelError(
+                "is in fixed point already",
+                expected="a float model",
+                remedy="Compare it with its float model by: lutra report",
+            )
+        feeds = read_feeds(data, graph) if data is not None else None
+        return check(body, graph, str(path), feeds)
+    except LutraError as error:
+        raise error.in_file(str(path)) from None
 
 
 def load_network(path: str | Path) -> Graph:

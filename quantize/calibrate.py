@@ -11,7 +11,7 @@ from typing import assert_never
 import numpy as np
 
 from ..frontend.errors import ModelError
-from ..frontend.graph import Graph, Node, evaluate
+from ..frontend.graph import Graph, Node, Port, evaluate
 from ..frontend.layer_file import check_layers
 from ..frontend.ops import (
     Array,
@@ -135,13 +135,18 @@ def gate_format(bits: int, signed: bool) -> Format:
 
 
 def check_data(graph: Graph, x: Array) -> Array:
+    """Samples for the one input of ``graph``; see :func:`check_samples`."""
+    (port,) = graph.inputs
+    return check_samples(port, x)
+
+
+def check_samples(port: Port, x: Array) -> Array:
     """Samples as float32 in the user's layout, checked.
 
     Raises:
         ModelError: not numbers, no sample, or NaN or infinity among them.
         ShapeError: the shape does not fit the input.
     """
-    (port,) = graph.inputs
     if x.dtype.kind not in "fiub":
         raise ModelError("the data must be numbers", found=x.dtype, expected="float or integer")
     with np.errstate(over="ignore"):

@@ -58,6 +58,19 @@ def read_tensor(tensor: TensorProto, folder: Path | None, name: str | None = Non
     return values.reshape(shape)
 
 
+def embedded(tensor: TensorProto, folder: Path | None) -> TensorProto:
+    """A tensor with external data, as one that holds them itself.
+
+    Raises:
+        LutraError: as :func:`read_tensor`.
+    """
+    array = read_tensor(tensor, folder)
+    copy = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    stored, _ = _STORED[tensor.data_type]
+    copy.raw_data = array.astype(stored).tobytes()
+    return copy
+
+
 def type_name(data_type: int) -> str:
     """What ONNX calls a data type, also one that it does not know."""
     known: dict[int, str] = {v: k for k, v in TensorProto.DataType.items()}
