@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..ops import HardSwish, LogSoftmax, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
-from . import reduce
+from . import reduce, select
 from .activation import (
     always,
     clip,
@@ -34,10 +34,10 @@ from .normalisation import (
     layer_norm,
     rms_norm,
 )
-from .rearrange import concat, gather, pad, resize, slice_, split
+from .rearrange import concat, pad, resize, slice_, split
 from .recurrent import absent, gru, lstm, rnn
 from .reshape import flatten, reshape, squeeze, transpose, unsqueeze
-from .shape import cast, constant_of_shape, expand, shape_of
+from .shape import cast, constant_of_shape, shape_of
 from .window import average_pool, max_pool
 
 _WINDOW = {
@@ -93,10 +93,8 @@ FORMS: Mapping[str, Form] = {
     "Div": Form(14, div, {}),
     "Dropout": Form(22, dropout, {"ratio": anything, "seed": anything}, extra_outputs=True),
     "Elu": Form(22, elementwise(elu), {"alpha": anything}),
-    "Expand": Form(13, expand, {}),
     "Flatten": Form(25, flatten, {"axis": anything}),
     "GRU": Form(22, gru, _RECURRENT | {"linear_before_reset": only(0, 1)}, outputs=2),
-    "Gather": Form(13, gather, {"axis": anything}),
     "Gelu": Form(20, elementwise(gelu), {"approximate": only("none", "tanh")}),
     "Gemm": Form(
         13,
@@ -115,7 +113,11 @@ FORMS: Mapping[str, Form] = {
     "MaxPool": Form(22, max_pool, _POOL | {"storage_order": only(0)}, extra_outputs=True),
     "Mul": Form(14, mul, {}),
     "PRelu": Form(16, prelu, {}),
-    "Pad": Form(25, pad, {"mode": only("constant"), "pads": anything, "value": anything}),
+    "Pad": Form(
+        25,
+        pad,
+        {"mode": only("constant", "reflect", "edge", "wrap"), "pads": anything, "value": anything},
+    ),
     "RMSNormalization": Form(23, rms_norm, _NORM),
     "RNN": Form(22, rnn, _RECURRENT, outputs=2),
     "Relu": Form(14, always(Relu()), {}),
@@ -138,5 +140,6 @@ FORMS: Mapping[str, Form] = {
     "Unsqueeze": Form(25, unsqueeze, {"axes": anything}),
     "Upsample": Form(10, resize, {"mode": only("nearest"), "scales": anything}),
     **reduce.FORMS,
+    **select.FORMS,
 }
 """The ONNX ops that are understood.  The tests hold this against the onnx package."""

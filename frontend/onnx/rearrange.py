@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..ops import Pad, Shape, Slice, Upsample
+from ..ops.base import MAX_ELEMENTS
 from .call import Call, expect_distinct, meant, shown
-from .shape import gathered, sliced
-from .values import Activation, Builder, Constant, RefusedError, Value
+from .shape import sliced
+from .steps import Steps
+from .values import Activation, Builder, Constant, RefusedError, Value, expect_foldable
 
 
 def concat(builder: Builder, call: Call) -> Value:
@@ -102,54 +105,70 @@ def split(builder: Builder, call: Call) -> tuple[Value, ...]:
     return tuple(parts)
 
 
-def gather(builder: Builder, call: Call) -> Value:
-    """One index along one axis, which goes if the index has no axis."""
-    if isinstance(call.value(0), Constant):
-        return gathered(builder, call)
-    x, indices = call.data(anywhere=True), call.constant(1).array
-    axis = call.get("axis", 0)
-    own = call.axis(x, axis)
-    if indices.dtype.kind != "i" or indices.size != 1 or indices.ndim > 1:
-        raise RefusedError(f"has indices of shape {indices.shape}; supported: one index")
-    size = x.shape[own]
-    index = int(indices.reshape(()))
-    if not -size <= index < size:
-        raise ShapeError("takes what is not there", found=index, expected=f"indices below {size}")
-    index %= size
-    drops = indices.ndim == 0
-    wish = f"{call.output}_kept" if drops else call.output
-    y = builder.sliced(x, Slice(own, index, index + 1), call.name, wish)
-    if not drops:
-        return y
-    shape = (*x.shape[:own], *x.shape[own + 1 :])
-    batch = x.batch - (axis % x.rank < x.batch)
-    return builder.reshaped(y, shape, batch, f"{call.name}_drop", call.output)
+PAD_MODES: dict[str, Literal["constant", "reflect", "edge", "wrap"]] = {
+    "constant": "constant",
+    "reflect": "reflect",
+    "edge": "edge",
+    "wrap": "wrap",
+}
+"""ONNX's modes of Pad, as NumPy calls them."""
 
 
 def pad(builder: Builder, call: Call) -> Value:
-    """With a constant; the batch gets none."""
-    x = call.data()
-    value = float(call.get("value", 0.0))
-    pads = call.get("pads", None) if call.since < 11 else call.integers(1)
+    """With a constant, or with the data's own values; less than nothing cuts values off."""
+    x = call.data(anywhere=True)
+    mode = call.get("mode", "constant")
+    value = _pad_value(call)
+    steps = Steps(builder, call)
+    y = x
+    sizes = _pads(call, x)
+    for axis, (before, after) in sizes.items():
+        if mode == "constant" and min(before, after) < 0:
+            start, stop = max(-before, 0), y.shape[axis] - max(-after, 0)
+            if start >= stop:
+                raise ShapeError("leaves nothing of an axis", found=(before, after), expected=">")
+            y = steps.sliced(y, axis, start, stop)
+        elif mode != "constant":
+            y = steps.taken(y, axis, _repeats(mode, y.shape[axis], before, after))
+    if mode == "constant":
+        pairs = [sizes.get(axis, (0, 0)) for axis in range(len(x.shape))]
+        ahead, behind = (tuple(max(pair[i], 0) for pair in pairs) for i in (0, 1))
+        if any(ahead + behind) or y is x:
+            y = steps.apply(Pad(ahead, behind, value), y)
+    return steps.done(y)
+
+
+def _pad_value(call: Call) -> float:
+    value = call.get("value", 0.0)
     if call.since >= 11 and call.value(2) is not None:
         array = call.weight(2).array
         if array.size != 1:
             raise ModelError("its value is no number", found=array.shape)
         value = float(array.reshape(()))
+    return meant(float(value))
+
+
+def _pads(call: Call, x: Activation) -> dict[int, tuple[int, int]]:
+    """For each axis of ours that changes, how much is added before and after it."""
+    pads = call.get("pads", None) if call.since < 11 else call.integers(1)
     axes = call.integers(3) if call.value(3) is not None else list(range(x.rank))
     if pads is None or len(pads) != 2 * len(axes):
         raise call.damaged("pads", f"{2 * len(axes)} sizes")
-    if min(pads, default=0) < 0:
-        raise RefusedError(f"by {pads} cuts values off; supported: sizes of at least 0")
     expect_distinct(axes, x.rank)
-    before, after = [0] * len(x.shape), [0] * len(x.shape)
-    for i, axis in enumerate(axes):
-        sizes = pads[i], pads[i + len(axes)]
-        if any(sizes):
-            own = call.axis(x, axis, "axes")
-            before[own], after[own] = sizes
-    op = Pad(tuple(before), tuple(after), meant(value))
-    return builder.emit(op, (x.id,), call.name, call.output)
+    if any(abs(size) > MAX_ELEMENTS for size in pads):
+        raise ShapeError("is by an impossible size", found=shown(pads), expected=MAX_ELEMENTS)
+    pairs = zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True)
+    return {call.axis(x, axis, "axes"): (b, a) for axis, b, a in pairs if b or a}
+
+
+def _repeats(mode: str, size: int, before: int, after: int) -> list[int]:
+    """The indices that stand along an axis of ``size`` once it is extended by its own values."""
+    if min(before, after) < 0:
+        raise RefusedError("cuts values off and repeats others; supported: one of them")
+    if mode == "reflect" and max(before, after) >= size:
+        raise RefusedError("reflects more than there is; supported: less than the axis")
+    expect_foldable((before + size + after,))
+    return [int(i) for i in np.pad(np.arange(size), (before, after), PAD_MODES[mode])]
 
 
 REPEATS = {

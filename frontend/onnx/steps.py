@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..ops import Array, Dense, Op, Shape, Slice
+from ..ops import Array, Dense, Op, Pad, Shape, Slice, Upsample
 from .call import Call
 from .layout import inverse
-from .values import Activation, Builder, RefusedError
+from .values import Activation, Builder, RefusedError, expect_foldable
 
 MAX_MATRIX = 2**24
 """Most numbers of a matrix that is made up to stand for what an op does along an axis."""
 
-MAX_RUNS = 4
+MAX_RUNS = 8
 """Most stretches of values that are joined one by one; more of them are one product."""
 
 
@@ -67,6 +67,15 @@ class Steps:
         y = self.builder.sliced(x, Slice(axis, start, stop, step), *self._names("part"))
         return self._noted(y, x)
 
+    def padded(
+        self, x: Activation, axis: int, before: int, after: int, value: float = 0.0
+    ) -> Activation:
+        """A constant before and after the values of one axis."""
+        if not (before or after):
+            return x
+        sizes = [tuple(n if i == axis else 0 for i in range(len(x.shape))) for n in (before, after)]
+        return self.apply(Pad(sizes[0], sizes[1], value), x)
+
     def at(self, x: Activation, axis: int, index: int) -> Activation:
         """The values at one index of an axis, which stays with size 1."""
         return self.sliced(x, axis, index, index + 1)
@@ -85,11 +94,29 @@ class Steps:
         """
         runs = runs_of(indices)
         if len(runs) <= MAX_RUNS:
-            return self.joined([self.sliced(x, axis, *run) for run in runs], axis)
+            return self.joined([self._run(x, axis, *run) for run in runs], axis)
         expect_matrix(x.shape[axis], len(indices))
         chosen = np.zeros((x.shape[axis], len(indices)), np.float32)
         chosen[np.asarray(indices), np.arange(len(indices))] = 1
         return self.along(x, axis, chosen, "choice")
+
+    def _run(self, x: Activation, axis: int, first: int, count: int, step: int) -> Activation:
+        if step == 0:
+            return self.repeated(self.at(x, axis, first), axis, count)
+        last = first + (count - 1) * step
+        return self.sliced(x, axis, first, last + (1 if step > 0 else -1), step)
+
+    def repeated(self, x: Activation, axis: int, count: int, whole: bool = False) -> Activation:
+        """Each value of an axis ``count`` times, or the ``whole`` axis."""
+        if count == 1:
+            return x
+        shape = (*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :])
+        expect_foldable(shape)
+        before, size = math.prod(x.shape[:axis]), x.shape[axis]
+        after = math.prod(x.shape[axis + 1 :])
+        lines = (before, 1, size * after) if whole else (before, size, after)
+        y = self.apply(Upsample((1, count)), self.reshaped(x, lines))
+        return self.reshaped(y, shape)
 
     def done(self, y: Activation, batch: int | None = None) -> Activation:
         """``y`` under the name of the node's output, and with its batch where that has it."""
@@ -99,15 +126,17 @@ class Steps:
 
 
 def runs_of(indices: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Non-negative indices as stretches of ``start, stop, step``, each as long as it can be."""
-    runs: list[list[int]] = []  # first index, last index, step; 0 for a single one
+    """Indices as stretches of ``first, count, step``, each as long as it can be."""
+    runs: list[tuple[int, int, int]] = []
     for index in indices:
-        step = index - runs[-1][1] if runs else 0
-        if step and runs[-1][2] in (0, step):
-            runs[-1][1:] = [index, step]
+        first, count, step = runs[-1] if runs else (0, 0, 0)
+        if count == 1:
+            step = index - first
+        if count and index == first + count * step:
+            runs[-1] = (first, count + 1, step)
         else:
-            runs.append([index, index, 0])
-    return [(first, last + (1 if step >= 0 else -1), step or 1) for first, last, step in runs]
+            runs.append((index, 1, 1))
+    return runs
 
 
 def expect_matrix(rows: int, columns: int) -> None:

@@ -1,0 +1,183 @@
+"""The ONNX project's own test cases, and what the importer makes of each."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, ValueInfoProto, numpy_helper
+
+from lutra.frontend.errors import LutraError
+from lutra.frontend.graph import Graph, evaluate
+from lutra.frontend.onnx.importer import from_onnx
+from lutra.frontend.ops import Array
+
+FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+LONGEST = 60
+"""Letters of a refusal that the table keeps."""
+
+PASSES = ("data", "weights")
+"""How a case can pass: with every float input as data, or with some of them as weights."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case: a model, inputs, what it must give, and how closely."""
+
+    name: str
+    op: str
+    model: ModelProto
+    feeds: Mapping[str, Any]
+    expected: Mapping[str, Any]
+    rtol: float
+    atol: float
+
+
+@cache
+def node_cases() -> tuple[Case, ...]:
+    """The node tests; a case that is spelled out as its function's body belongs to its op."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        found = collect_testcases(None)
+    ops = {}
+    for c in found:
+        if c.model is not None and len(c.model.graph.node) == 1:
+            ops[c.name] = c.model.graph.node[0].op_type
+    cases = []
+    for c in found:
+        assert c.model is not None
+        assert c.data_sets is not None
+        op = ops.get(c.name.partition("_expanded")[0], "")
+        for inputs, outputs in c.data_sets:
+            feeds = dict(zip((port.name for port in c.model.graph.input), inputs, strict=True))
+            names = [port.name for port in c.model.graph.output]
+            expected = dict(zip(names, outputs, strict=True))
+            cases.append(Case(c.name, op, c.model, feeds, expected, c.rtol, c.atol))
+    return tuple(cases)
+
+
+@cache
+def model_cases(kind: str) -> tuple[Case, ...]:
+    """The small models that the onnx package brings along."""
+    from onnx.backend.test.loader import load_model_tests
+
+    cases = []
+    for c in load_model_tests(kind=kind):
+        folder = Path(str(c.model_dir))
+        model = onnx.load(folder / "model.onnx")
+        constants = {tensor.name for tensor in model.graph.initializer}
+        inputs = [port for port in model.graph.input if port.name not in constants]
+        data = folder / "test_data_set_0"
+        try:
+            feeds = {p.name: _tensor(data / f"input_{i}.pb") for i, p in enumerate(inputs)}
+            names = [port.name for port in model.graph.output]
+            expected = {name: _tensor(data / f"output_{i}.pb") for i, name in enumerate(names)}
+        except (onnx.checker.ValidationError, ValueError, TypeError, OSError):
+            feeds, expected = {}, {}  # a sequence or an optional value
+        cases.append(Case(c.name, kind, model, feeds, expected, c.rtol, c.atol))
+    return tuple(cases)
+
+
+def _tensor(path: Path) -> Array:
+    tensor = TensorProto.FromString(path.read_bytes())
+    return numpy_helper.to_array(tensor)
+
+
+def judge(case: Case) -> str:
+    """How the case passes, one of PASSES, or why it is refused.
+
+    Every way in which the model can be read must be refused or give what is expected.
+
+    Raises:
+        AssertionError: a result differs.
+    """
+    outcome = ""
+    for how, frozen in _ways(case):
+        try:
+            graph = from_onnx(_frozen(_of_today(case.model), case.feeds, frozen))
+        except LutraError as error:
+            outcome = outcome or _short(error)
+            continue
+        _compare(case, graph)
+        return how
+    return outcome or "no input of a float type"
+
+
+def _ways(case: Case) -> Iterator[tuple[str, frozenset[str]]]:
+    """Which inputs to freeze, the fewest first: what is no float always, then all but one."""
+    floats = [p.name for p in case.model.graph.input if _is_float(p) and p.name in case.feeds]
+    others = frozenset(case.feeds) - set(floats)
+    if floats:
+        yield "data", others
+    for count in range(len(floats) - 1, 0, -1):
+        yield "weights", others | set(floats[count:])
+    for kept in floats[1:]:
+        yield "weights", frozenset(case.feeds) - {kept}
+
+
+def _is_float(port: ValueInfoProto) -> bool:
+    return port.type.tensor_type.elem_type in FLOATS
+
+
+def _frozen(model: ModelProto, feeds: Mapping[str, Any], names: frozenset[str]) -> ModelProto:
+    """The model with some of its inputs as initialisers."""
+    if not names:
+        return model
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    kept = [port for port in copy.graph.input if port.name not in names]
+    for port in copy.graph.input:
+        if port.name in names and isinstance(feeds[port.name], np.ndarray | np.generic):
+            value = np.asarray(feeds[port.name])
+            copy.graph.initializer.append(numpy_helper.from_array(value, port.name))
+        elif port.name in names:
+            kept.append(port)
+    del copy.graph.input[:]
+    copy.graph.input.extend(kept)
+    return copy
+
+
+def _of_today(model: ModelProto) -> ModelProto:
+    """A model of an opset that is too old, converted as our error says."""
+    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    if not versions or min(versions) >= 7:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, 7)
+    except RuntimeError:
+        return model
+
+
+def _compare(case: Case, graph: Graph) -> None:
+    feeds = {}
+    whole = False
+    for port in graph.inputs:
+        x = np.asarray(case.feeds[port.name], np.float32)
+        whole = whole or x.shape[1:] != port.outer_shape or x.ndim == 0
+        feeds[port.name] = x
+    if whole:
+        feeds = {name: x[None] for name, x in feeds.items()}
+    with np.errstate(all="ignore"):
+        found = evaluate(graph, feeds)
+    floats = {p.name for p in case.model.graph.output if _is_float(p)}
+    assert set(found) == floats, f"{case.name} gives {sorted(found)}, not {sorted(floats)}"
+    for name, y in found.items():
+        expected = np.asarray(case.expected[name], np.float32)
+        got = y[0] if whole else y
+        assert got.shape == expected.shape, f"{case.name}: {got.shape}, not {expected.shape}"
+        np.testing.assert_allclose(got, expected, rtol=case.rtol, atol=case.atol, err_msg=case.name)
+
+
+def _short(error: LutraError) -> str:
+    """Why, without the node's name."""
+    refusals: Sequence[Any] = getattr(error, "refusals", ())
+    text = f"{refusals[0].op}: {refusals[0].reason}" if refusals else error.problem
+    return text[:LONGEST]
