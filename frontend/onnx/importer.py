@@ -53,7 +53,8 @@ class UnsupportedModelError(UnsupportedOpError):
             "the model needs what is not supported: "
             + "; ".join(_describe(refusal) for refusal in refusals[:SHOWN])
             + more,
-            remedy="Replace these parts and export again. Supported ops: " + ", ".join(FORMS),
+            remedy="Replace these parts and export again. Supported ops: "
+            + ", ".join(sorted(FORMS)),
         )
         self.refusals = tuple(refusals)
 
