@@ -165,7 +165,7 @@ DAMAGE: dict[str, tuple[Callable[[ModelProto], Any], str]] = {
     "segment": (lambda m: weight(m).segment.SetInParent(), "split in segments"),
     "unknown type": (lambda m: setattr(weight(m), "data_type", 99), "type number 99"),
     "text weights": (lambda m: setattr(weight(m), "data_type", 8), "weight 'w'.*string"),
-    "bfloat16": (lambda m: setattr(weight(m), "data_type", 16), "weight 'w'.*bfloat16"),
+    "float8": (lambda m: setattr(weight(m), "data_type", 19), "weight 'w'.*float8e5m2"),
     "NaN": (values(spoilt(np.nan)), "weight 'w' holds NaN or infinite values.*1 of 60"),
     "infinity": (values(spoilt(-np.inf)), "weight 'w' holds NaN or infinite values"),
     "too large for float32": (values(spoilt(1).astype(np.float64) * 1e300), "weight 'w' holds NaN"),

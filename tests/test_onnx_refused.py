@@ -89,7 +89,7 @@ REFUSED = [
     (single("Gemm", "x w", FLAT, transA=1), "'transA' is 1; supported: 0"),
     (single("Gemm", "w x", FLAT), "constants alone"),
     (single("Gemm", "x integers", FLAT), "weight 'integers' is of type int64"),
-    (single("Gemm", "x bytes", FLAT), "weight 'bytes' has a data type that is not supported: int8"),
+    (single("Gemm", "x bytes", FLAT), "weight 'bytes' is of type int8; supported: floats"),
     (single("MatMul", "w x", FLAT), "a product over the batch"),
     (single("MatMul", "x w3", ["N", 5, 12]), "has a constant of 3 axes for data of 3"),
     (single("MatMul", "x vector", ["N", 5, 12]), "a constant of 1 axes"),

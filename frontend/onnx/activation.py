@@ -29,8 +29,8 @@ def elementwise(make: Callable[[Call], Op]) -> Translator:
     """The translator of an op that works on each value alone."""
 
     def translate(builder: Builder, call: Call) -> Value:
-        x = call.data(anywhere=True)
-        return builder.emit(make(call), (x.id,), call.name, call.output, batch=x.batch)
+        x = call.data(anywhere=True, merged=True)
+        return builder.emit(make(call), (x.id,), call.name, call.output, like=x)
 
     return translate
 
@@ -102,10 +102,12 @@ def softmax(op: Softmax | LogSoftmax) -> Translator:
     """Over one axis, which goes last; before opset 13 over all axes from the given one on."""
 
     def translate(builder: Builder, call: Call) -> Value:
-        x = call.data()
+        x = call.data(anywhere=True, merged=True)
         own = call.axis(x, call.get("axis", -1 if call.since >= 13 else 1))
         axes = [own]
         if call.since < 13:
+            if x.batch:  # the axes behind its own, all of them, are among those that it is over
+                raise RefusedError(f"has the batch on axis {x.batch}; supported: on axis 0")
             after = range(own, len(x.shape))
             axes = [i for i in after if x.shape[i] != 1] or [len(x.shape) - 1]
         if len(axes) > 1:
@@ -127,7 +129,7 @@ def dropout(builder: Builder, call: Call) -> Value:
         not isinstance(training, Constant) or training.array.size != 1 or training.array.any()
     ):
         raise RefusedError("is in training mode")
-    return call.data(anywhere=True)
+    return call.data(anywhere=True, merged=True)
 
 
 def identity(builder: Builder, call: Call) -> Value:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from ..errors import ShapeError
 from ..ops import Add, Array, Mul, Sigmoid, Silu, Sub
 from .call import Call
-from .linear import per_channel
+from .linear import own_shape, per_channel
 from .values import Activation, Builder, Constant, RefusedError, Value
 
 
@@ -18,9 +18,9 @@ def add(builder: Builder, call: Call) -> Value:
     pair = (call.value(0), call.value(1))
     for i, (x, c) in enumerate((pair, pair[::-1])):
         if isinstance(x, Activation) and x.linear is not None and isinstance(c, Constant):
-            bias = per_channel(call.weight(1 - i), x.shape, x.linear.axis, x.batch)
+            bias = per_channel(call.weight(1 - i), x, x.linear.axis)
             if bias is not None:
-                return builder.linear(x.linear, call.output, bias)
+                return builder.linear(x.linear, x, call.output, bias)
     return binary(Add())(builder, call)
 
 
@@ -30,13 +30,9 @@ def mul(builder: Builder, call: Call) -> Value:
     for x, gate in (pair, pair[::-1]):
         if isinstance(x, Activation) and isinstance(gate, Activation):
             maker = builder.maker(gate)
-            if (
-                maker
-                and maker.op == Sigmoid()
-                and maker.inputs == (x.id,)
-                and x.batch == gate.batch
-            ):
-                return builder.emit(Silu(), (x.id,), call.name, call.output, batch=x.batch)
+            same = x == replace(gate, id=x.id, linear=x.linear)
+            if same and maker and maker.op == Sigmoid() and maker.inputs == (x.id,):
+                return builder.emit(Silu(), (x.id,), call.name, call.output, like=x)
     return binary(Mul())(builder, call)
 
 
@@ -57,35 +53,62 @@ def binary(
 
     def translate(builder: Builder, call: Call) -> Value:
         values = (call.value(0), call.value(1))
-        data = [call.data(i, anywhere=True) for i in (0, 1) if isinstance(values[i], Activation)]
+        at = [i for i, value in enumerate(values) if isinstance(value, Activation)]
+        data = [call.data(i, anywhere=True, merged=True) for i in at]
         if not data:
             call.data()
+        ranks = [value.array.ndim for value in values if isinstance(value, Constant)]
+        data = aligned(builder, data, max(ranks, default=0))
         x = data[0]
-        if any((y.rank, y.batch) != (x.rank, x.batch) for y in data):
-            raise RefusedError("is of values with different axes, or the batch on different ones")
         ids = tuple(
-            value.id if isinstance(value, Activation) else _operand(builder, call, i, x, make)
-            for i, value in enumerate(values)
+            data[at.index(i)].id if i in at else _operand(builder, call, i, x, make) for i in (0, 1)
         )
-        return builder.emit(op, ids, call.name, call.output, batch=x.batch)
+        return builder.emit(op, ids, call.name, call.output, like=x)
 
     return translate
+
+
+def aligned(builder: Builder, values: Sequence[Activation], rank: int = 0) -> list[Activation]:
+    """Operands with their batch on one axis, and as many axes, at least ``rank``, as any has.
+
+    Broadcasting gives axes of size 1 to the front of those that have fewer.
+
+    Raises:
+        RefusedError: their batches are on different axes.
+    """
+    rank = max(rank, *(value.rank for value in values))
+    wide = [builder.widened(value, rank) for value in values]
+    x = wide[0]
+    if all(_alike(value, x) for value in wide):
+        return wide
+    if builder.batch != 1:
+        raise RefusedError("is of values with different axes, or the batch on different ones")
+    return [builder.whole(value) for value in wide]
+
+
+def _alike(y: Activation, x: Activation) -> bool:
+    """Whether two values have the batch on the same axis, with the same axes merged."""
+    if (y.batch, y.merged, y.outer) != (x.batch, x.merged, x.outer):
+        return False
+    return x.batch is None or all(
+        y.shape[i] == x.shape[i] for i in range(x.batch, x.batch + x.merged)
+    )
 
 
 def _operand(
     builder: Builder, call: Call, index: int, x: Activation, make: Callable[[Array], Array] | None
 ) -> str:
-    """A constant operand without the axis that stands for the batch."""
+    """A constant operand of ``x``, without the axis that stands for the batch."""
     source = call.weight(index)
-    shape = source.array.shape
-    if len(shape) > x.rank:
-        raise ShapeError(
-            "a constant has more axes than the data", found=shape, expected=f"at most {x.rank} axes"
+    shape = own_shape(source.array.shape, x)
+    if shape is None:
+        raise RefusedError(
+            f"has a constant of shape {source.array.shape}, which differs between samples"
         )
-    at = x.batch - (x.rank - len(shape))
-    if at >= 0 and shape[at] != 1:
-        raise RefusedError(f"has a constant of shape {shape}, which differs between samples")
-    kept = tuple(n for i, n in enumerate(shape) if i != at)
+    added = x.rank - source.array.ndim  # axes of size 1, to whose place broadcasting comes
+    if x.batch is not None and x.batch < added:
+        added += x.merged - 1
+    kept = shape[added:]
     return builder.weight(
-        source, f"operand {at} {make}", lambda c: (make(c) if make else c).reshape(kept)
+        source, f"operand {kept} {make}", lambda c: (make(c) if make else c).reshape(kept)
     )

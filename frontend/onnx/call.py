@@ -16,7 +16,7 @@ from onnx import AttributeProto, NodeProto
 from ..errors import ModelError, clip
 from ..ops import Array
 from .tensor import read_tensor
-from .values import Activation, Builder, Constant, RefusedError, Unknown, Value
+from .values import Activation, Builder, Constant, RefusedError, Unknown, Value, is_float
 
 BATCH = -(2**61) - 12345
 """What stands for the size of a symbolic batch among integers that are worked out."""
@@ -75,6 +75,7 @@ class Call:
     outputs: tuple[str, ...]
     used: tuple[bool, ...]
     folder: Path | None
+    builder: Builder
 
     @property
     def output(self) -> str:
@@ -95,17 +96,27 @@ class Call:
             raise self.damaged(attribute, "a finite number")
         return default if np.float32(value) == np.float32(default) else meant(value)
 
-    def data(self, index: int = 0, anywhere: bool = False) -> Activation:
+    def data(self, index: int = 0, anywhere: bool = False, merged: bool = False) -> Activation:
         """An input that depends on the network's input; anything else is refused.
 
-        Its batch axis is the first, unless it may be ``anywhere``.
+        Args:
+            index: which input.
+            anywhere: whether its batch may be any axis, or none; otherwise it is the first.
+            merged: whether axes of a sample may lie in one axis with the batch.
         """
         value = self.value(index)
         if not isinstance(value, Activation):
             raise RefusedError("works on constants alone; fold them before the export")
-        if value.batch and not anywhere:
-            raise RefusedError(f"has the batch on axis {value.batch}; supported: on axis 0")
-        return value
+        single = self.builder.batch == 1
+        if value.merged and not merged:
+            if not single:
+                raise RefusedError("has the batch and other axes in one; supported: apart")
+            value = self.builder.whole(value)
+        if anywhere or value.batch == 0:
+            return value
+        if single:
+            return self.builder.batched(value, 0)
+        raise RefusedError(f"has the batch on axis {value.batch}; supported: on axis 0")
 
     def axis(self, x: Activation, axis: int, attribute: str = "axis") -> int:
         """The axis of ours that the file means with ``axis``; the batch is refused."""
@@ -123,9 +134,8 @@ class Call:
         raise RefusedError(f"input {index + 1} is not a constant")
 
     def weight(self, index: int) -> Constant:
-        """A constant input of a float type."""
-        source = self.constant(index)
-        return require_floats(source)
+        """A constant input of a float type, as float32."""
+        return require_floats(self.constant(index)).floats
 
     def integers(self, index: int, batch: bool = False) -> list[int]:
         """A constant input that is a list of integers.
@@ -174,7 +184,7 @@ def meant(value: float) -> float:
 
 def require_floats(source: Constant) -> Constant:
     """``source``, refused unless it is of a float type."""
-    if source.array.dtype.kind != "f":
+    if not is_float(source.array):
         raise RefusedError(
             f"weight '{clip(source.name)}' is of type {source.array.dtype}; supported: floats"
         )
@@ -268,7 +278,7 @@ def call_of(
     attributes = {attribute.name: attribute_value(attribute) for attribute in node.attribute}
     outputs = tuple(node.output)
     used = tuple(text in read for text in outputs)
-    return Call(node.op_type, name, since, attributes, inputs, outputs, used, folder)
+    return Call(node.op_type, name, since, attributes, inputs, outputs, used, folder, builder)
 
 
 def constant_node(builder: Builder, call: Call) -> Value:

@@ -21,7 +21,6 @@ from ..graph import Graph, evaluate
 from ..ops import Array
 from .importer import Literal, literal
 from .original import Original
-from .values import Activation
 
 OF_NETWORK = 2.0**-13
 """How far outputs may differ, as a share of the largest magnitude among them.
@@ -140,7 +139,7 @@ def check(
         for port in graph.outputs:
             seen = plain.values[port.name]
             found = compare(
-                port.name, _as_theirs(ours[port.name], seen), theirs.get(port.name),
+                port.name, seen.leave(ours[port.name]), theirs.get(port.name),
                 coarser * OF_NETWORK,
             )  # fmt: skip
             worst[port.name] = _worse(worst.get(port.name), found)
@@ -224,24 +223,17 @@ def _fixed_batch(model: ModelProto, plain: Literal) -> int | None:
     for port in model.graph.input:
         if port.name not in plain.values:
             continue
-        dim = port.type.tensor_type.shape.dim[plain.values[port.name].batch]
+        batch = plain.values[port.name].batch
+        if batch is None:
+            return 1
+        dim = port.type.tensor_type.shape.dim[batch]
         if dim.HasField("dim_value"):
             return int(dim.dim_value)
     return None
 
 
 def _entered(feeds: Feeds, plain: Literal) -> dict[str, Array]:
-    return {name: _as_theirs(x, plain.values[name]) for name, x in feeds.items()}
-
-
-def _as_theirs(x: Array, seen: Activation) -> Array:
-    """An array of the literal graph, as the ONNX value has it."""
-    return np.moveaxis(x, 0, seen.batch)
-
-
-def _as_ours(x: Array, seen: Activation) -> Array:
-    """An ONNX value, as the literal graph has it."""
-    return np.moveaxis(x, seen.batch, 0)
+    return {name: plain.values[name].leave(x) for name, x in feeds.items()}
 
 
 # Where they part
@@ -272,11 +264,11 @@ def _differing_nodes(
         differs = False
         for name in names[node.output]:
             seen = plain.values[name]
-            found = compare(name, _as_theirs(value, seen), theirs[name], allowed)
+            found = compare(name, seen.leave(value), theirs[name], allowed)
             if not differs and not found.agrees and np.isfinite(theirs[name]).any():
                 differs = True  # further names of the same value would repeat it
                 yield Parting(makers[name], found)
-            back = _as_ours(theirs[name], seen).astype(np.float32)
+            back = seen.enter(theirs[name]).astype(np.float32)
             if back.shape == value.shape:
                 values[node.output] = back
         for name in node.inputs:

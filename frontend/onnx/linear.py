@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 
 from ..errors import ShapeError
@@ -14,9 +17,11 @@ from .window import conv_window, transposed_window
 
 def gemm(builder: Builder, call: Call) -> Value:
     """``alpha · A · B + beta · C``, with A the data and B, C constants."""
-    x = call.data()
-    if len(x.shape) != 1:
+    x = call.data(anywhere=True, merged=True)
+    if x.rank != 2:
         raise ShapeError("Gemm takes matrices", found=x.shape, expected="(batch, features)")
+    if x.batch == 1:
+        raise RefusedError("is over the batch")
     source, c = call.weight(1), call.value(2)
     if source.array.ndim != 2:
         raise ShapeError("Gemm takes matrices", found=source.array.shape, expected="two axes")
@@ -28,37 +33,49 @@ def gemm(builder: Builder, call: Call) -> Value:
         return b if alpha == 1 else b * np.float64(alpha)
 
     weight = builder.weight(source, f"gemm {alpha} {turned}", make)
-    layer = Linear(Dense(), x.id, weight, None, 0, None, call.name)
+    layer = Linear(Dense(), x.id, weight, None, len(x.shape) - 1, None, call.name)
     if c is None:
-        return builder.linear(layer, call.output)
+        return builder.linear(layer, x, call.output)
     addend = call.weight(2)
     scaled = addend if beta == 1 else addend.mapped(lambda c: c * np.float64(beta))
     size = source.array.shape[0 if turned else 1]
-    bias = per_channel(scaled, (size,), 0, 0)
+    bias = per_channel(scaled, replace(x, shape=(*x.shape[:-1], size)), layer.axis)
     if bias is None:
         raise RefusedError(
             f"adds a constant of shape {scaled.array.shape}; supported: one number a channel"
         )
-    return builder.linear(layer, call.output, bias)
+    return builder.linear(layer, x, call.output, bias)
 
 
-def per_channel(source: Constant, shape: Shape, axis: int, batch: int) -> Constant | None:
-    """A constant that is added to data of ``shape``, as one number for each index of ``axis``.
-
-    Args:
-        batch: where the data have their batch axis.
+def per_channel(source: Constant, x: Activation, axis: int) -> Constant | None:
+    """A constant that is added to ``x``, as one number for each index of our ``axis``.
 
     Returns:
         None where the constant is no such thing.
     """
-    value = source.array
-    sizes = [1] * (len(shape) + 1 - value.ndim) + list(value.shape)
-    if len(sizes) != len(shape) + 1 or sizes.pop(batch) != 1:
+    sizes = own_shape(source.array.shape, x)
+    if sizes is None:
         return None
-    channels = sizes.pop(axis)
-    if set(sizes) - {1} or channels not in (1, shape[axis]):
+    channels = sizes[axis]
+    if math.prod(sizes) != channels or channels not in (1, x.shape[axis]):
         return None
-    return source.mapped(lambda v: np.broadcast_to(v.reshape(-1), (shape[axis],)))
+    return source.mapped(lambda v: np.broadcast_to(v.reshape(-1), (x.shape[axis],)))
+
+
+def own_shape(shape: Shape, x: Activation) -> Shape | None:
+    """The shape of a constant operand of ``x`` in our axes, as many as ``x`` has.
+
+    Returns:
+        None where it has more axes than the ONNX value, or differs between samples.
+    """
+    sizes = [1] * (x.rank - len(shape)) + list(shape)
+    if len(sizes) != x.rank:
+        return None
+    if x.batch is not None:
+        if sizes[x.batch] != 1:
+            return None
+        sizes[x.batch : x.batch + 1] = [1] * x.merged
+    return tuple(sizes)
 
 
 def matmul(builder: Builder, call: Call) -> Value:
@@ -67,10 +84,10 @@ def matmul(builder: Builder, call: Call) -> Value:
     if isinstance(a, Activation) and isinstance(b, Constant) and b.array.ndim == 2:
         weight = builder.weight(call.weight(1), "matmul", lambda b: b)
         axis = len(a.shape) - 1
-        if a.batch > axis:
+        if a.batch == a.rank - 1:
             raise RefusedError("is over the batch")
-        layer = Linear(Dense(), a.id, weight, None, axis, None, call.name, batch=a.batch)
-        return builder.linear(layer, call.output)
+        layer = Linear(Dense(), a.id, weight, None, axis, None, call.name)
+        return builder.linear(layer, a, call.output)
     ids = []
     ranks = []
     for i, value in enumerate((a, b)):
@@ -153,10 +170,10 @@ def _convolution(
     turned = builder.turned(x, last, f"{call.name}_in", f"{call.output}_in")
     layer = Linear(op, turned.id, weight, None, 0, inverse(last), call.name)
     if call.value(2) is None:
-        return builder.linear(layer, call.output)
+        return builder.linear(layer, x, call.output)
     bias = call.weight(2)
     if bias.array.shape != (channels,):
         raise ShapeError(
             "convolution bias does not fit", found=bias.array.shape, expected=(channels,)
         )
-    return builder.linear(layer, call.output, bias)
+    return builder.linear(layer, x, call.output, bias)

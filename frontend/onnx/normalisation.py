@@ -31,7 +31,7 @@ def layer_norm(builder: Builder, call: Call) -> Value:
     if len(weights) == 1:
         weights.append(builder.add_weight(f"{scale.name}_offset", np.zeros_like(scale.array)))
     op = LayerNorm(call.number("epsilon", LayerNorm().epsilon))
-    return builder.emit(op, (x.id, *weights), call.name, call.output, batch=x.batch)
+    return builder.emit(op, (x.id, *weights), call.name, call.output, like=x)
 
 
 def rms_norm(builder: Builder, call: Call) -> Value:
@@ -39,12 +39,12 @@ def rms_norm(builder: Builder, call: Call) -> Value:
     _expect_sizes([scale.array.shape], x.shape[-1])
     weight = builder.weight(scale, "vector", lambda v: v)
     op = RmsNorm(call.number("epsilon", RmsNorm().epsilon))
-    return builder.emit(op, (x.id, weight), call.name, call.output, batch=x.batch)
+    return builder.emit(op, (x.id, weight), call.name, call.output, like=x)
 
 
 def _over_last(call: Call) -> Activation:
-    x = call.data(anywhere=True)
-    if call.axis(x, call.get("axis", -1)) != len(x.shape) - 1 or x.batch == len(x.shape):
+    x = call.data(anywhere=True, merged=True)
+    if call.axis(x, call.get("axis", -1)) != len(x.shape) - 1 or x.batch == x.rank - 1:
         raise RefusedError(f"attribute 'axis' is {call.get('axis', -1)}; supported: the last")
     return x
 

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ModelError, ShapeError
 from ..ops import Pad, Shape, Slice, Upsample
 from ..ops.base import MAX_ELEMENTS
+from .arithmetic import aligned
 from .call import Call, expect_distinct, meant, shown
 from .shape import sliced
 from .steps import Steps
@@ -32,11 +33,11 @@ def concat(builder: Builder, call: Call) -> Value:
         return Constant(call.output, lambda: joined, constants)
     if constants:
         raise RefusedError("joins a constant to data; supported: data alone")
-    parts = tuple(call.data(i, anywhere=True) for i in range(len(values)))
-    x = parts[0]
-    if any((part.rank, part.batch) != (x.rank, x.batch) for part in parts):
-        raise RefusedError("is of values with different axes, or the batch on different ones")
-    return builder.joined(parts, call.axis(x, axis), call.name, call.output)
+    data = [call.data(i, anywhere=True) for i in range(len(values))]
+    if len({part.rank for part in data}) != 1:
+        raise ShapeError("joins values of different ranks", found=[part.rank for part in data])
+    parts = tuple(aligned(builder, data))
+    return builder.joined(parts, call.axis(parts[0], axis), call.name, call.output)
 
 
 def slice_(builder: Builder, call: Call) -> Value:
@@ -50,7 +51,7 @@ def slice_(builder: Builder, call: Call) -> Value:
     expect_distinct(axes, x.rank)
     for i, (axis, start, end, step) in enumerate(parts):
         whole = start == 0 and end >= 2**31 - 1 and step == 1
-        if whole and axis in (x.batch, x.batch - x.rank):
+        if whole and -x.rank <= axis < x.rank and axis % x.rank == x.batch:
             continue
         own = call.axis(x, axis, "axes")
         size = x.shape[own]

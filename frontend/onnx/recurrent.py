@@ -112,6 +112,8 @@ def _translate(
     _expect_plain(call)
     x = call.data(anywhere=True)
     first = bool(call.get("layout", 0))
+    if x.rank == 3 and builder.batch == 1:
+        x = builder.batched(x, 0 if first else 1)
     if len(x.shape) != 2 or x.batch != (0 if first else 1):
         raise RefusedError(
             f"has {x.rank} axes, with the batch on axis {x.batch}; supported: "

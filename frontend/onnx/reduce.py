@@ -37,7 +37,7 @@ def reduction(reduce: Reduction, inputs_since: int) -> Callable[[Builder, Call],
         if call.get("keepdims", 1):
             return steps.done(y)
         y = steps.reshaped(y, without(x, own))
-        return steps.done(y, x.batch - sum(axis < x.batch for axis in axes))
+        return steps.done(y, x.without(axes))
 
     return translate
 

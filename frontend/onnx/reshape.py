@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,18 +17,18 @@ from .values import Activation, Builder, Constant, RefusedError, Value, expect_f
 def transpose(builder: Builder, call: Call) -> Value:
     """The axes of a sample are reordered; the batch, which is always our first, may go anywhere."""
     x = call.value(0)
-    shape = _shape(builder, x)
-    perm = tuple(call.get("perm", range(len(shape))[::-1]))
-    if sorted(perm) != list(range(len(shape))):
-        raise call.damaged("perm", f"an order of {len(shape)} axes")
+    rank = x.array.ndim if isinstance(x, Constant) else call.data(0, True, True).rank
+    perm = tuple(call.get("perm", range(rank)[::-1]))
+    if sorted(perm) != list(range(rank)):
+        raise call.damaged("perm", f"an order of {rank} axes")
     if isinstance(x, Constant):
         return builder.moved(call.output, x, lambda a: np.transpose(a, perm))
-    x = call.data(anywhere=True)
-    batch = perm.index(x.batch)
-    axes = tuple(x.own_axis(axis) for axis in perm if axis != x.batch)
-    if batch != x.batch and axes == tuple(range(len(axes))):
-        return builder.reshaped(x, x.shape, batch, call.name, call.output)
-    return builder.emit(Transpose(axes), (x.id,), call.name, call.output, batch=batch)
+    x = call.data(anywhere=True, merged=True)
+    moved = x if x.batch is None else replace(x, batch=perm.index(x.batch))
+    axes = x.own_axes(perm)
+    if axes == tuple(range(len(axes))) and perm != tuple(range(rank)):
+        return builder.reshaped(x, x.shape, 0, call.name, call.output).placed(moved)
+    return builder.emit(Transpose(axes), (x.id,), call.name, call.output, like=moved)
 
 
 def flatten(builder: Builder, call: Call) -> Value:
@@ -55,6 +56,9 @@ def reshape(builder: Builder, call: Call) -> Value:
         expect_foldable(shape)
         return builder.moved(call.output, x, lambda a: a.reshape(shape))
     x = call.data(anywhere=True)
+    if x.batch is None:
+        shape = _complete(resolved, math.prod(x.shape))
+        return builder.reshaped(x, shape, None, call.name, call.output)
     before = x.shape[: x.batch]
     size = math.prod(x.shape[x.batch :])
     own, batch, rest = resolved[: x.batch], target[x.batch : x.batch + 1], resolved[x.batch + 1 :]
@@ -123,9 +127,13 @@ def unsqueeze(builder: Builder, call: Call) -> Value:
 
 def _with_axes(builder: Builder, call: Call, order: Sequence[int]) -> Value:
     """The data with these axes of its own, in their order; -1 is a new one of size 1."""
-    x = call.data(anywhere=True)
-    shape = tuple(1 if axis < 0 else x.shape[x.own_axis(axis)] for axis in order if axis != x.batch)
-    return builder.reshaped(x, shape, list(order).index(x.batch), call.name, call.output)
+    x = call.data(anywhere=True, merged=True)
+    batch = None if x.batch is None else list(order).index(x.batch)
+    shape: list[int] = []
+    for axis in order:
+        shape += [1] if axis < 0 else [x.shape[own] for own in x.own_axes([axis])]
+    y = builder.reshaped(x, tuple(shape), batch, call.name, call.output)
+    return y.placed(replace(x, batch=batch))
 
 
 def _shape(builder: Builder, value: Value | None) -> Shape:
@@ -133,7 +141,10 @@ def _shape(builder: Builder, value: Value | None) -> Shape:
     if isinstance(value, Constant):
         return value.array.shape
     assert isinstance(value, Activation)  # no translator sees an unknown value
-    return (*value.shape[: value.batch], builder.batch or -1, *value.shape[value.batch :])
+    sizes = list(value.sizes(builder.batch or 1))
+    if value.batch is not None and builder.batch is None:
+        sizes[value.batch] = -1
+    return tuple(sizes)
 
 
 def _axes(call: Call, rank: int) -> list[int] | None:

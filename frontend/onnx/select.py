@@ -32,14 +32,17 @@ def gather(builder: Builder, call: Call) -> Value:
     steps = Steps(builder, call)
     y = steps.taken(x, own, [int(i) % size for i in indices.reshape(-1)])
     y = steps.reshaped(y, (*x.shape[:own], *indices.shape, *x.shape[own + 1 :]))
-    return steps.done(y, x.batch + (indices.ndim - 1 if axis % x.rank < x.batch else 0))
+    batch = x.batch
+    if batch is not None and axis % x.rank < batch:
+        batch += indices.ndim - 1
+    return steps.done(y, batch)
 
 
 def own_numbers(call: Call, x: Activation, numbers: Sequence[int], neutral: int) -> list[int]:
     """One number an axis of the ONNX value, without the batch's, which must be ``neutral``."""
     if len(numbers) != x.rank:
         raise ShapeError("must give a number for each axis", found=numbers, expected=x.rank)
-    if numbers[x.batch] != neutral:
+    if x.batch is not None and numbers[x.batch] != neutral:
         raise RefusedError("is over the batch")
     return [n for i, n in enumerate(numbers) if i != x.batch]
 
@@ -64,8 +67,8 @@ def expand(builder: Builder, call: Call) -> Value:
     target = call.integers(1, batch=True)
     more = max(len(target) - x.rank, 0)
     target = [1] * (x.rank - len(target)) + target
-    batch = x.batch + more
-    if target[batch] not in (1, BATCH, builder.batch):
+    batch = None if x.batch is None else x.batch + more
+    if batch is not None and target[batch] not in (1, BATCH, builder.batch):
         raise RefusedError("repeats the batch")
     own = [n for i, n in enumerate(target) if i != batch]
     steps = Steps(builder, call)

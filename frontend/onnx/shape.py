@@ -15,8 +15,10 @@ def shape_of(builder: Builder, call: Call) -> Value:
     """The sizes of a value; that of a symbolic batch shows as :data:`BATCH`."""
     x = call.value(0)
     if isinstance(x, Activation):
-        batch = builder.batch or BATCH
-        sizes = [*x.shape[: x.batch], batch, *x.shape[x.batch :]]
+        x = call.data(anywhere=True)
+        sizes = list(x.sizes(builder.batch or 1))
+        if x.batch is not None and builder.batch is None:
+            sizes[x.batch] = BATCH
     else:
         sizes = [*call.constant(0).array.shape]
     part = slice(call.get("start", 0), call.get("end", None))

@@ -6,8 +6,11 @@ import math
 import os
 import stat
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 from onnx import TensorProto
 
 from ..errors import LutraError, ModelError, UnsupportedOpError, clip
@@ -15,19 +18,29 @@ from ..graph import MAX_RANK
 from ..ops import Array
 from ..ops.base import MAX_ELEMENTS
 
-_STORED: dict[int, tuple[str, str]] = {
+_STORED: dict[int, tuple[npt.DTypeLike, str]] = {
     TensorProto.FLOAT: ("<f4", "float_data"),
     TensorProto.DOUBLE: ("<f8", "double_data"),
     TensorProto.FLOAT16: ("<f2", "int32_data"),
+    TensorProto.BFLOAT16: (ml_dtypes.bfloat16, "int32_data"),
     TensorProto.INT64: ("<i8", "int64_data"),
     TensorProto.INT32: ("<i4", "int32_data"),
+    TensorProto.INT16: ("<i2", "int32_data"),
+    TensorProto.UINT16: ("<u2", "int32_data"),
+    TensorProto.INT8: ("i1", "int32_data"),
+    TensorProto.UINT8: ("u1", "int32_data"),
+    TensorProto.INT4: (ml_dtypes.int4, "int32_data"),
+    TensorProto.UINT4: (ml_dtypes.uint4, "int32_data"),
     TensorProto.BOOL: ("|b1", "int32_data"),
 }
-"""For each data type that is read: how it is stored raw, and its field where it is not raw."""
+"""For each data type that is read: what holds it, and its field where it is not stored raw."""
+
+NIBBLES = (ml_dtypes.int4, ml_dtypes.uint4)
+"""The types of which a file stores two in a byte, the first in its low half."""
 
 
 def read_tensor(tensor: TensorProto, folder: Path | None, name: str | None = None) -> Array:
-    """The values of a tensor: float32 for any float type, else integers or bools as stored.
+    """The values of a tensor in the type that it has; those that NumPy lacks are ``ml_dtypes``'.
 
     Args:
         tensor: as parsed.
@@ -44,18 +57,14 @@ def read_tensor(tensor: TensorProto, folder: Path | None, name: str | None = Non
             raise UnsupportedOpError(
                 "has a data type that is not supported",
                 found=type_name(tensor.data_type),
-                expected="float32, float64 or float16; int64 or int32 for shapes",
+                expected=", ".join(map(type_name, _STORED)),
                 remedy="Export the weights as float32",
             )
         stored, field = _STORED[tensor.data_type]
-        values = _values(tensor, folder, np.dtype(stored), field, math.prod(shape))
+        return _values(tensor, folder, np.dtype(stored), field, math.prod(shape)).reshape(shape)
     except LutraError as error:
         error.problem = f"weight '{clip(name or tensor.name)}' {error.problem}"
         raise
-    if values.dtype.kind == "f":
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = values.astype(np.float32, copy=False)
-    return values.reshape(shape)
 
 
 def embedded(tensor: TensorProto, folder: Path | None) -> TensorProto:
@@ -89,24 +98,38 @@ def _shape(tensor: TensorProto) -> tuple[int, ...]:
 
 
 def _values(
-    tensor: TensorProto, folder: Path | None, dtype: np.dtype[np.generic], field: str, count: int
+    tensor: TensorProto, folder: Path | None, dtype: np.dtype[Any], field: str, count: int
 ) -> Array:
     if tensor.HasField("segment"):
         raise ModelError("is split in segments", expected="one whole tensor")
     typed = getattr(tensor, field)
+    halves = dtype in NIBBLES
+    held = np.dtype(np.uint8) if halves else dtype
+    items = (count + 1) // 2 if halves else count
     if tensor.data_location == TensorProto.EXTERNAL:
-        data = _external(tensor, folder, count * dtype.itemsize)
+        data = _external(tensor, folder, items * held.itemsize)
     elif tensor.HasField("raw_data"):
         data = bytes(tensor.raw_data)
     else:
-        _expect_size(len(typed), count, "values")
-        if field == "int32_data" and dtype.itemsize < 4:
-            return _narrow(np.array(typed, np.int32), dtype)
-        return np.array(typed, dtype)
+        _expect_size(len(typed), items, "values")
+        if field == "int32_data" and held.itemsize < 4:
+            values = _narrow(np.array(typed, np.int32), held)
+        else:
+            values = np.array(typed, held)
+        return _unpacked(values, dtype, count) if halves else values
     if len(typed):
         raise ModelError("holds its data twice", expected="raw or typed data")
-    _expect_size(len(data), count * dtype.itemsize, "bytes")
-    return np.frombuffer(data, np.uint8).view(dtype)
+    _expect_size(len(data), items * held.itemsize, "bytes")
+    values = np.frombuffer(data, np.uint8).view(held)
+    return _unpacked(values, dtype, count) if halves else values
+
+
+def _unpacked(values: Array, dtype: np.dtype[Any], count: int) -> Array:
+    """``count`` integers of four bits out of the bytes that hold two each."""
+    halves = np.stack([values & 15, values >> 4], axis=-1).reshape(-1)[:count]
+    if dtype == ml_dtypes.int4:
+        return ((halves ^ 8).astype(np.int8) - 8).astype(dtype)
+    return halves.astype(dtype)
 
 
 def _expect_size(found: int, expected: int, unit: str) -> None:
@@ -119,12 +142,15 @@ def _expect_size(found: int, expected: int, unit: str) -> None:
         )
 
 
-def _narrow(values: Array, dtype: np.dtype[np.generic]) -> Array:
-    """Bools, or the bits of float16, out of the 32-bit integers that they are stored in."""
-    most = 2 ** (8 * dtype.itemsize) - 1 if dtype.kind == "f" else 1
-    if values.size and not 0 <= values.min() <= values.max() <= most:
+def _narrow(values: Array, dtype: np.dtype[Any]) -> Array:
+    """What has fewer bits out of the 32-bit integers that hold it: floats as their bits."""
+    if dtype.kind in "iu":
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    else:
+        low, high = 0, 1 if dtype.kind == "b" else 2**16 - 1
+    if values.size and not low <= values.min() <= values.max() <= high:
         raise ModelError("has data outside the range of their type")
-    return values.astype(np.uint16).view(dtype) if dtype.kind == "f" else values.astype(dtype)
+    return values.astype(dtype) if dtype.kind in "iub" else values.astype(np.uint16).view(dtype)
 
 
 def _external(tensor: TensorProto, folder: Path | None, size: int) -> bytes:

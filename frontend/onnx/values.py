@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+import ml_dtypes
 import numpy as np
 
 from ..errors import ModelError, ShapeError, clip
@@ -49,7 +50,6 @@ class Linear:
         axis: where the value's channels are, without the batch.
         back: the Transpose behind a convolution.
         name: what the layer is called.
-        batch: where the value's batch axis is.
     """
 
     op: Dense | Conv | ConvTranspose
@@ -59,33 +59,87 @@ class Linear:
     axis: int
     back: Shape | None
     name: str
-    batch: int = 0
 
 
 @dataclass(frozen=True)
 class Activation:
     """A value that depends on the input.
 
+    Our axes stand in the order of the ONNX value's, but for the batch, which is always our first.
+
     Attributes:
         id: its internal name.
         shape: without the batch.
         linear: the layer that it comes from.
-        batch: which of the ONNX value's axes is the batch; ours is always the first.
+        batch: which of the ONNX value's axes is the batch; None where none is, and all of the
+            ONNX value is one sample's.
+        merged: how many of our axes, from axis ``batch`` on, lie in that one axis of the ONNX
+            value together with the batch, as the heads of attention do.
+        outer: how many of these lie outside of the batch there, the others inside.
     """
 
     id: str
     shape: Shape
     linear: Linear | None = None
-    batch: int = 0
+    batch: int | None = 0
+    merged: int = 0
+    outer: int = 0
 
     @property
     def rank(self) -> int:
         """How many axes the ONNX value has, the batch among them."""
-        return len(self.shape) + 1
+        return len(self.shape) + (self.batch is not None) - self.merged
 
     def own_axis(self, axis: int) -> int:
         """The axis of ours that an axis of the ONNX value is; it is not the batch."""
-        return axis if axis < self.batch else axis - 1
+        return axis if self.batch is None or axis < self.batch else axis - 1 + self.merged
+
+    def own_axes(self, axes: Iterable[int]) -> Shape:
+        """Our axes that these axes of the ONNX value are, those merged with the batch too."""
+        own: list[int] = []
+        for axis in axes:
+            if axis == self.batch:
+                own.extend(range(axis, axis + self.merged))
+            else:
+                own.append(self.own_axis(axis))
+        return tuple(own)
+
+    def sizes(self, batch: int) -> Shape:
+        """The shape of the ONNX value for ``batch`` samples."""
+        if self.batch is None:
+            return self.shape
+        end = self.batch + self.merged
+        size = batch * math.prod(self.shape[self.batch : end])
+        return (*self.shape[: self.batch], size, *self.shape[end:])
+
+    def without(self, axes: Iterable[int]) -> int | None:
+        """Where the batch is once these axes of the ONNX value, no batch among them, are gone."""
+        if self.batch is None:
+            return None
+        return self.batch - len({axis % self.rank for axis in axes} & set(range(self.batch)))
+
+    def leave(self, x: Array) -> Array:
+        """The ONNX value, out of an array of ours with the batch first.
+
+        Where the ONNX value has no batch, ``x`` is of one sample.
+        """
+        if self.batch is None:
+            return x.reshape(x.shape[1:])
+        y = np.moveaxis(x, 0, self.batch + self.outer)
+        return y.reshape(self.sizes(len(x))) if self.merged else y
+
+    def enter(self, value: Array) -> Array:
+        """The array of ours, out of the ONNX value."""
+        if self.batch is None:
+            return value[None]
+        at = self.batch + self.outer
+        if self.merged:
+            value = value.reshape(*self.shape[:at], -1, *self.shape[at:])
+        return np.moveaxis(value, at, 0)
+
+    def placed(self, like: Activation) -> Activation:
+        """The same value of ours with the batch where ``like`` has it."""
+        return replace(self, batch=like.batch, merged=like.merged, outer=like.outer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,10 +169,11 @@ class Constant:
     parts: tuple[Constant, ...] = ()
     codes: Codes | None = None
     _cache: list[Array] = field(default_factory=list)
+    _floats: list[Constant] = field(default_factory=list)
 
     @property
     def array(self) -> Array:
-        """The values, read when first asked for."""
+        """The values in the type that the file gives them, read when first asked for."""
         if not self._cache:
             self._cache.append(self.read())
         return self._cache[0]
@@ -130,6 +185,19 @@ class Constant:
             codes = self.codes and replace(self.codes, scale=make(self.codes.scale))
         return Constant(self.name, lambda: value, codes=codes)
 
+    @property
+    def floats(self) -> Constant:
+        """The same constant as float32, if it is of any float type; always the same object."""
+        if self.array.dtype == np.float32 or not is_float(self.array):
+            return self
+        if not self._floats:
+            self._floats.append(replace(self, read=self._as_float32, _cache=[], _floats=[]))
+        return self._floats[0]
+
+    def _as_float32(self) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.array.astype(np.float32)
+
 
 @dataclass(frozen=True)
 class Unknown:
@@ -137,6 +205,11 @@ class Unknown:
 
 
 Value = Activation | Constant | Unknown
+
+
+def is_float(array: Array) -> bool:
+    """Whether the numbers are of a float type, bfloat16 among them."""
+    return array.dtype.kind == "f" or array.dtype == ml_dtypes.bfloat16
 
 
 def expect_foldable(shape: Shape) -> None:
@@ -175,6 +248,7 @@ class Builder:
         self._joined: dict[str, tuple[int, tuple[Activation, ...]]] = {}
         self._made_by: dict[str, Node[Op]] = {}
         self._final: dict[str, str] = {}
+        self._views: dict[tuple[str, Shape], Activation] = {}
 
     def new(self, wish: str, shape: Shape, made_up: bool = False) -> str:
         """An internal name for a value that is called ``wish`` in the file, or only by us."""
@@ -190,9 +264,16 @@ class Builder:
         name: str,
         wish: str,
         made_up: bool = False,
-        batch: int = 0,
+        batch: int | None = 0,
+        like: Activation | None = None,
     ) -> Activation:
-        """Add a node on values with these internal names; ``batch`` is the result's batch axis.
+        """Add a node on values with these internal names.
+
+        Args:
+            op, inputs, name: the node.
+            wish, made_up: as for :meth:`new`.
+            batch: the result's batch axis.
+            like: the value whose batch axis the result has, whatever is merged with it.
 
         Raises:
             ShapeError: the op does not take them.
@@ -202,7 +283,8 @@ class Builder:
         output = self.new(wish, shape, made_up)
         self._nodes.append(Node(name, op, inputs, output))
         self._made_by[output] = self._nodes[-1]
-        return Activation(output, shape, batch=batch)
+        y = Activation(output, shape, batch=batch)
+        return y if like is None else y.placed(like)
 
     def called(self, x: Activation, wish: str) -> None:
         """Let the value that ``x`` is have a name of the file's."""
@@ -212,10 +294,12 @@ class Builder:
         """The node that gives ``x``; None for the input."""
         return self._made_by.get(x.id)
 
-    def reshaped(self, x: Activation, shape: Shape, batch: int, name: str, wish: str) -> Activation:
+    def reshaped(
+        self, x: Activation, shape: Shape, batch: int | None, name: str, wish: str
+    ) -> Activation:
         """``x`` in another shape of as many values; of several in a row only the last stays."""
         if shape == x.shape:
-            return replace(x, batch=batch)
+            return replace(x, batch=batch, merged=0, outer=0)
         root = self._roots.get(x.id, x.id)
         if self._shapes[root] == shape:
             self._wishes[root] = (wish, False)
@@ -225,12 +309,54 @@ class Builder:
         self._roots[y.id] = root
         return y
 
+    def whole(self, x: Activation) -> Activation:
+        """``x`` without a batch axis; the file fixes that to one sample."""
+        if x.batch is None:
+            return x
+        return replace(self._viewed(x, x.sizes(1)), batch=None, merged=0, outer=0)
+
+    def batched(self, x: Activation, axis: int) -> Activation:
+        """``x`` with its batch on ``axis``; the file fixes that to one sample.
+
+        Raises:
+            RefusedError: the axis is not of size 1.
+        """
+        if (x.batch, x.merged) == (axis, 0):
+            return x
+        sizes = x.sizes(1)
+        if axis >= len(sizes) or sizes[axis] != 1:
+            raise RefusedError(f"wants the batch on axis {axis}, of a value of shape {sizes}")
+        shape = (*sizes[:axis], *sizes[axis + 1 :])
+        return replace(self._viewed(x, shape), batch=axis, merged=0, outer=0)
+
+    def widened(self, x: Activation, rank: int) -> Activation:
+        """``x`` with as many axes of size 1 in front as give the ONNX value ``rank`` of them."""
+        more = rank - x.rank
+        if more == 0:
+            return x
+        y = self._viewed(x, (*(1,) * more, *x.shape)).placed(x)
+        return y if x.batch is None else replace(y, batch=x.batch + more)
+
+    def _viewed(self, x: Activation, shape: Shape) -> Activation:
+        """``x`` in another shape, by a node of our own that all who want it share."""
+        if shape == x.shape:
+            return x
+        root = self._roots.get(x.id, x.id)
+        if self._shapes[root] == shape:
+            return Activation(root, shape)
+        if (root, shape) not in self._views:
+            wish = f"{self._wishes[x.id][0]}_view"
+            y = self.emit(Reshape(shape), (root,), wish, wish, made_up=True)
+            self._roots[y.id] = root
+            self._views[root, shape] = y
+        return self._views[root, shape]
+
     def joined(self, parts: tuple[Activation, ...], axis: int, name: str, wish: str) -> Activation:
         """The parts one behind the other along an axis of ours."""
         if len(parts) == 1:
             return parts[0]
         ids = tuple(part.id for part in parts)
-        y = self.emit(Concat(axis), ids, name, wish, batch=parts[0].batch)
+        y = self.emit(Concat(axis), ids, name, wish, like=parts[0])
         self._joined[y.id] = (axis, parts)
         return y
 
@@ -244,9 +370,9 @@ class Builder:
             for part in parts:
                 stop = start + part.shape[axis]
                 if (start, stop) == (op.start, op.stop):
-                    return replace(part, batch=x.batch)
+                    return part.placed(x)
                 start = stop
-        return self.emit(op, (x.id,), name, wish, batch=x.batch)
+        return self.emit(op, (x.id,), name, wish, like=x)
 
     def folded(
         self, name: str, value: Array, parts: tuple[Constant, ...] = (), codes: Codes | None = None
@@ -261,7 +387,7 @@ class Builder:
         return self.folded(name, made.array, codes=made.codes)
 
     def turned(self, x: Activation, axes: Shape, name: str, wish: str) -> Activation:
-        """``x`` with its axes reordered, by a node of our own."""
+        """``x`` with our axes of it reordered, by a node of our own."""
         if axes == tuple(range(len(x.shape))):
             return x
         return self.emit(Transpose(axes), (x.id,), name, wish, made_up=True)
@@ -278,10 +404,12 @@ class Builder:
         """``op`` on ``x`` with its axes reordered, and the result's axes put back."""
         turned = self.turned(x, axes, f"{name}_in", f"{wish}_in")
         y = self.emit(op, (turned.id, *weights), name, wish)
-        return self.turned(y, inverse(axes), f"{name}_out", f"{wish}_out")
+        return self.turned(y, inverse(axes), f"{name}_out", f"{wish}_out").placed(x)
 
-    def linear(self, layer: Linear, wish: str, bias: Constant | None = None) -> Activation:
-        """Add a Dense or Conv, with ``bias`` on top of the one it has.
+    def linear(
+        self, layer: Linear, like: Activation, wish: str, bias: Constant | None = None
+    ) -> Activation:
+        """Add a Dense or Conv, with ``bias`` on top of the one it has, and the batch of ``like``.
 
         A bias that comes later adds the layer once more; the one without it then falls away,
         unless something else reads it.
@@ -294,10 +422,10 @@ class Builder:
             total = Constant(bias.name, lambda: both)
         if total is not None:
             inputs.append(self.add_weight(total.name, total.array, total.codes))
-        y = self.emit(layer.op, tuple(inputs), layer.name, wish, batch=layer.batch)
+        y = self.emit(layer.op, tuple(inputs), layer.name, wish)
         if layer.back is not None:
             y = self.turned(y, layer.back, f"{layer.name}_out", f"{wish}_out")
-        return replace(y, linear=replace(layer, bias=total))
+        return replace(y, linear=replace(layer, bias=total)).placed(like)
 
     def weight(self, source: Constant, how: str, make: Callable[[Array], Array]) -> str:
         """The internal name of ``make(source)``, made once for each ``how``."""
