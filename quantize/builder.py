@@ -8,13 +8,13 @@ from ..frontend.errors import FormatError
 from ..frontend.graph import Graph, Node
 from ..frontend.names import Names
 from ..frontend.ops import Array, Mul, Op, Shape
-from .calibrate import Precision, Target
+from .calibrate import Precision
 from .cast import Cast, cast_float
 from .exact import ExactOp, Operand, Result, constant_bounds, result
 from .exact_ops import Combine, Rearrange
 from .fixed import FixedGraph, FixedOp, cast_bounds, index_bounds
 from .float_index import FloatIndex
-from .formats import Format, Overflow, Rounding
+from .formats import Format, Overflow, Rounding, Target
 from .lut import Lut
 from .recurrence import Recurrence
 

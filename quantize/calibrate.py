@@ -15,6 +15,7 @@ from ..frontend.graph import Graph, Node, Port, evaluate
 from ..frontend.layer_file import check_layers
 from ..frontend.ops import (
     Array,
+    Bipolar,
     Conv,
     ConvTranspose,
     Dense,
@@ -22,14 +23,17 @@ from ..frontend.ops import (
     Lstm,
     MatMul,
     Op,
+    Quantize,
     SimpleRnn,
     Softmax,
 )
 from ..frontend.progress import Track, silently
 from .cast import cast_float
-from .formats import MAX_INTEGER, Format, Overflow, Rounding
+from .formats import MAX_INTEGER, Format, Target
+from .grids import entry_target, grid_fraction, raw_range
 from .points import Internal, Role, internals, points
 from .precision import LayerSettings, Settings
+from .quantised import settled
 
 SAMPLE = 1 << 18
 """Values kept of each edge: enough for its distribution, small enough for any network."""
@@ -49,15 +53,6 @@ CLIPPED_BITS = 5
 
 
 @dataclass(frozen=True)
-class Target:
-    """The format of a quantisation point, and the modes of its Cast."""
-
-    format: Format
-    rounding: Rounding
-    overflow: Overflow
-
-
-@dataclass(frozen=True)
 class Precision:
     """Every choice that lowering needs.
 
@@ -67,6 +62,7 @@ class Precision:
         index_bits: widest index of a table.
         weight_bits: width of constants that are no weights of a layer, such as slopes.
         gate_bits: width of the gates of recurrent layers.
+        settled: values that have no point because the model itself is quantised.
     """
 
     points: Mapping[str, Target]
@@ -74,33 +70,41 @@ class Precision:
     index_bits: int
     weight_bits: int
     gate_bits: int
+    settled: frozenset[str] = frozenset()
 
 
-def calibrate(graph: Graph, settings: Settings, x: Array, track: Track = silently) -> Precision:
-    """Choose all formats.
+def calibrate(
+    graph: Graph, settings: Settings, x: Array | None = None, track: Track = silently
+) -> Precision:
+    """Choose all formats that the model does not say itself.
 
     Args:
         graph: the float network.
         settings: the user's wishes.
-        x: calibration data in the user's layout, batch first.
+        x: calibration data in the user's layout, batch first; only a model whose values are all
+            quantised needs none.
         track: goes through the blocks of samples.
 
     Raises:
-        ModelError: the data hold no sample, NaN or infinity, or a setting names no layer.
+        ModelError: the data hold no sample, NaN or infinity, or are missing, or a setting names no
+            layer, or one that the model quantises itself.
         ShapeError: the data do not fit the input.
     """
-    where = points(graph)
+    free = settled(graph, _named(graph, settings))
+    where = points(graph, free)
     known = [port.name for port in graph.inputs] + [node.name for node in graph.nodes]
     known += [layer for point in where.values() for layer in point.layers]
     check_layers(settings.layers, dict.fromkeys(known), settings.file)
-    samples = _observe(graph, check_data(graph, x), list(where), track)
-    targets = {}
-    for value, point in where.items():
+    targets = _entries(graph, settings)
+    open_points = [value for value in where if value not in targets]
+    samples = {} if x is None else _observe(graph, check_data(graph, x), open_points, track)
+    for value in open_points:
+        point = where[value]
         wish = LayerSettings()
         for layer in point.layers:
             wish = wish.over(settings.layers.get(layer, LayerSettings()))
         targets[value] = Target(
-            wish.format or _format_for(point.role, samples[value], wish.bits, settings),
+            wish.format or _format_for(point.role, _seen(samples, value), wish.bits, settings),
             wish.rounding or settings.rounding,
             wish.overflow or settings.overflow,
         )
@@ -110,7 +114,51 @@ def calibrate(graph: Graph, settings: Settings, x: Array, track: Track = silentl
         settings.index_bits,
         settings.weight_bits,
         settings.wide_bits,
+        free,
     )
+
+
+def _named(graph: Graph, settings: Settings) -> set[str]:
+    """The layers to whose results the user wants to give a format.
+
+    Raises:
+        ModelError: the model quantises that result itself, so that its format is no choice.
+    """
+    named = set()
+    for node in graph.nodes:
+        wish = settings.layers.get(node.name, LayerSettings())
+        if wish.bits is None and wish.format is None:
+            continue
+        if isinstance(node.op, Quantize | Bipolar):
+            raise ModelError(
+                "the model itself says onto which values this layer rounds",
+                node=node.name,
+                file=settings.file,
+                found="bits or a format",
+                remedy="Leave it out of the precision file",
+            )
+        named.add(node.name)
+    return named
+
+
+def _entries(graph: Graph, settings: Settings) -> dict[str, Target]:
+    """How inputs enter that are quantised before anything is computed: as their Quantize rounds."""
+    targets = {}
+    for port in graph.inputs:
+        entry = entry_target(graph, port.name)
+        if entry is not None and port.name not in settings.layers:
+            targets[port.name] = entry
+    return targets
+
+
+def _seen(samples: Mapping[str, Array], value: str) -> Array:
+    if value not in samples:
+        raise ModelError(
+            f"no format is known for '{value}'",
+            expected="calibration data",
+            remedy="Give samples like those that the network was trained on",
+        )
+    return samples[value]
 
 
 def _format_for(role: Role, values: Array, bits: int | None, settings: Settings) -> Format:
@@ -213,7 +261,12 @@ def _weight_formats(graph: Graph, settings: Settings) -> dict[str, Format]:
     for node in graph.nodes:
         wish = settings.layers.get(node.name, LayerSettings())
         for name in _weights(node):
-            if name in graph.constants:
+            fraction = grid_fraction(graph, name)
+            chosen = wish.weight_format or wish.weight_bits
+            if fraction is not None and not chosen:
+                low, high = raw_range(graph.grids[name], graph.constants[name])
+                formats[name] = Format.holding(low, high, fraction)
+            elif name in graph.constants:
                 formats[name] = wish.weight_format or choose_format(
                     graph.constants[name], wish.weight_bits or settings.weight_bits
                 )

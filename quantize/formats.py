@@ -113,3 +113,12 @@ class Format:
         signed = low < 0
         width = max(max(high, 0).bit_length(), (-low - 1).bit_length() if signed else 0) + signed
         return Format(signed, max(width, 1), max(width, 1) - fraction)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The format of a quantisation point, and the modes of its Cast."""
+
+    format: Format
+    rounding: Rounding
+    overflow: Overflow

@@ -6,7 +6,7 @@ from typing import assert_never
 
 import numpy as np
 
-from ..frontend.errors import FormatError, LutraError, UnsupportedOpError
+from ..frontend.errors import FormatError, LutraError
 from ..frontend.graph import Graph, Node
 from ..frontend.ops import (
     Add,
@@ -55,12 +55,13 @@ from ..frontend.ops import (
 from ..frontend.passes import drop_unused
 from . import lower_linear as linear
 from . import lower_move as move
+from . import lower_quantize as quantized
 from . import lower_rows as rows
 from .builder import Builder
-from .calibrate import Precision, Target
+from .calibrate import Precision
 from .exact_ops import Clamp, Leaky
 from .fixed import FixedGraph, whole
-from .formats import MAX_WIDTH, Format, Overflow, Rounding
+from .formats import MAX_WIDTH, Format, Overflow, Rounding, Target
 from .lower_recurrent import recurrent
 from .lut import Function, Lut
 
@@ -127,10 +128,10 @@ def _lower(builder: Builder, node: Node[Op]) -> None:
             rows.normalise(builder, op, node)
         case SimpleRnn() | Lstm() | Gru() as op:
             recurrent(builder, op, node)
-        case Quantize() | Bipolar() as op:
-            raise UnsupportedOpError(
-                "a quantised network cannot be lowered", found=type(op).__name__
-            )
+        case Quantize() as op:
+            quantized.quantize(builder, op, node)
+        case Bipolar():
+            quantized.bipolar(builder, node)
         case op:
             _function(builder, op, node)
 

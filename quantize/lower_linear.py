@@ -28,6 +28,7 @@ from ..frontend.ops import (
 )
 from .builder import Builder
 from .exact_ops import Axis, Rearrange
+from .grids import constant_fraction, grid_fraction
 
 RECIPROCAL_BITS = 4
 """Significant bits of an average's reciprocal beyond the width of its result."""
@@ -38,6 +39,9 @@ ADDEND_BITS = 4
 FACTOR_BITS = 4
 """Bits of a constant factor beyond those of weights: it costs one multiplication a value."""
 
+FLOAT_BITS = 24
+"""Bits of the largest of some factors as a float32 has them, where a Quantize rounds the result."""
+
 
 def linear(builder: Builder, op: Dense | Conv | ConvTranspose, node: Node[Op]) -> None:
     """A product with weights, and a bias that is rounded to the fraction of the accumulator."""
@@ -46,15 +50,26 @@ def linear(builder: Builder, op: Dense | Conv | ConvTranspose, node: Node[Op]) -
         x, op, weight = _upside_down(builder, op, node)
     else:
         weight = builder.weight(name)
-    inputs = [x, weight]
-    if bias:
-        fraction = builder.formats[x].fraction + builder.formats[weight].fraction
-        inputs.append(
-            builder.rounded(
-                builder.new(f"{node.name}.bias"), builder.graph.constants[bias[0]], fraction
-            )
-        )
-    builder.close(node.output, op, *inputs)
+    if not bias:
+        builder.close(node.output, op, x, weight)
+        return
+    fraction = builder.formats[x].fraction + builder.formats[weight].fraction
+    wanted = max(exact_fraction(builder, bias[0], node) or fraction, fraction)
+    values = builder.graph.constants[bias[0]]
+    constant = builder.rounded(builder.new(f"{node.name}.bias"), values, wanted)
+    if wanted == fraction:
+        builder.close(node.output, op, x, weight, constant)
+        return
+    product = builder.exact(builder.new(f"{node.name}.product"), op, x, weight)
+    builder.close(node.output, builder.aligned(product, constant), product, constant)
+
+
+def exact_fraction(builder: Builder, name: str, node: Node[Op]) -> int | None:
+    """The fraction bits with which a constant of a quantised model needs no rounding: where its
+    grid says so, or where few bits do and the node's result has no Cast."""
+    if node.output in builder.precision.settled:
+        return constant_fraction(builder.graph, name)
+    return grid_fraction(builder.graph, name)
 
 
 def _upside_down(builder: Builder, op: ConvTranspose, node: Node[Op]) -> tuple[str, Conv, str]:
@@ -90,10 +105,10 @@ def batch_norm(builder: Builder, op: BatchNorm, node: Node[Op]) -> None:
     builder.close(node.output, builder.aligned(scaled, shift), scaled, shift)
 
 
-def factors(builder: Builder, name: str, values: Array) -> str:
-    """Constant factors, with some bits more than weights have."""
+def factors(builder: Builder, name: str, values: Array, bits: int | None = None) -> str:
+    """Constant factors, with ``bits`` bits; by default with some more than weights have."""
     largest = float(np.abs(values).max(initial=0.0))
-    bits = builder.precision.weight_bits + FACTOR_BITS
+    bits = bits or builder.precision.weight_bits + FACTOR_BITS
     return builder.rounded(builder.new(name), values, bits - math.frexp(largest)[1])
 
 
@@ -125,7 +140,11 @@ def add(builder: Builder, node: Node[Op]) -> None:
     if b in builder.graph.constants:
         values = _suffix(builder.graph.constants[b], shape)
         a = builder.expand(a, shape)
-        b = addend(builder, f"{node.name}.addend", values, a)
+        fraction = exact_fraction(builder, b, node)
+        if fraction is None:
+            b = addend(builder, f"{node.name}.addend", values, a)
+        else:
+            b = builder.rounded(builder.new(f"{node.name}.addend"), values, fraction)
     elif negative or not _is_row(builder, a, shape):
         a, b = builder.expand(a, shape), _row_or_whole(builder, b, shape)
     else:
@@ -141,7 +160,12 @@ def multiply(builder: Builder, node: Node[Op]) -> None:
     if b in builder.graph.constants:
         values = _suffix(builder.graph.constants[b], shape)
         a = builder.expand(a, shape)
-        b = factors(builder, f"{node.name}.factor", values)
+        fraction = exact_fraction(builder, b, node)
+        if fraction is None:
+            settled = node.output in builder.precision.settled
+            b = factors(builder, f"{node.name}.factor", values, FLOAT_BITS if settled else None)
+        else:
+            b = builder.rounded(builder.new(f"{node.name}.factor"), values, fraction)
     elif _is_row(builder, a, shape):
         a, b = builder.expand(b, shape), a
     else:

@@ -9,6 +9,7 @@ from ..frontend.graph import Node
 from ..frontend.ops import Concat, Op, Pad, Reshape, Shape, Slice, Transpose, Upsample
 from .builder import Builder
 from .exact_ops import Axis, Rearrange
+from .formats import Format, Overflow, Rounding, Target
 
 Move = Transpose | Slice | Pad | Upsample
 
@@ -52,7 +53,10 @@ def _pad(builder: Builder, op: Pad, x: str, shape: Shape) -> Rearrange:
 
 def concat(builder: Builder, op: Concat, node: Node[Op]) -> None:
     """The operands in one format, that of the result, side by side."""
-    target = builder.precision.points[node.output]
+    target = builder.precision.points.get(node.output)
+    if target is None:
+        builder.exact(node.output, op, *_aligned(builder, node))
+        return
     parts = []
     for x in node.inputs:
         if builder.formats[x] == target.format:
@@ -60,3 +64,18 @@ def concat(builder: Builder, op: Concat, node: Node[Op]) -> None:
         else:
             parts.append(builder.cast(builder.new(f"{node.name}.part"), x, target))
     builder.exact(node.output, op, *parts)
+
+
+def _aligned(builder: Builder, node: Node[Op]) -> list[str]:
+    """The operands with the finest fraction of any, without any loss."""
+    fraction = max(builder.formats[x].fraction for x in node.inputs)
+    parts = []
+    for x in node.inputs:
+        source = builder.formats[x]
+        more = fraction - source.fraction
+        if more:
+            wide = Format(source.signed, source.width + more, source.integer)
+            target = Target(wide, Rounding.TRN, Overflow.SAT)
+            x = builder.cast(builder.new(f"{node.name}.part"), x, target)
+        parts.append(x)
+    return parts

@@ -9,9 +9,9 @@ import numpy as np
 from ..frontend.graph import Node
 from ..frontend.ops import Array, Dense, Gru, Lstm, Mul, Op, Relu, SimpleRnn
 from .builder import Builder
-from .calibrate import Target, gate_format
+from .calibrate import gate_format
 from .fixed import whole
-from .formats import Overflow, Rounding
+from .formats import Overflow, Rounding, Target
 from .lower_rows import vanishing
 from .lut import Function, Lut
 from .recurrence import Recurrence, State

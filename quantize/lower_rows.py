@@ -9,9 +9,8 @@ import numpy as np
 from ..frontend.graph import Node
 from ..frontend.ops import LayerNorm, Mul, Op, ReduceSum, RmsNorm
 from .builder import GUARD_BITS, Builder
-from .calibrate import Target
 from .exact_ops import BelowMax, Square
-from .formats import MAX_WIDTH, Format, Overflow, Rounding
+from .formats import MAX_WIDTH, Format, Overflow, Rounding, Target
 from .lower_linear import ADDEND_BITS, addend, factors
 from .lut import Function, Lut
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,8 +113,8 @@ class Point:
     role: Role
 
 
-def points(graph: Graph) -> dict[str, Point]:
-    """All quantisation points by the name of the value.
+def points(graph: Graph, free: Container[str] = ()) -> dict[str, Point]:
+    """All quantisation points by the name of the value, but for the values in ``free``.
 
     A layer whose exact result feeds one ReLU (or the like) alone is cast after that, where no bit
     is spent on negative values.  The values inside a layer are called ``output.inside``, and
@@ -144,6 +144,7 @@ def points(graph: Graph) -> dict[str, Point]:
     return {
         name: Point(layers, Role.INDEX if computed and only_indexes(graph, name) else Role.VALUE)
         for name, (layers, computed) in found.items()
+        if name not in free
     } | inside
 
 

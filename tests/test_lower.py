@@ -25,13 +25,13 @@ from lutra.frontend.ops import (
     Sub,
     Window,
 )
-from lutra.quantize.calibrate import Precision, Target, calibrate
+from lutra.quantize.calibrate import Precision, calibrate
 from lutra.quantize.cast import Cast
 from lutra.quantize.exact import Operand, result
 from lutra.quantize.exact_ops import Combine, Leaky
 from lutra.quantize.fixed import FixedGraph
 from lutra.quantize.fixed_onnx import FixedModel
-from lutra.quantize.formats import Format, Overflow, Rounding
+from lutra.quantize.formats import Format, Overflow, Rounding, Target
 from lutra.quantize.lower import lower
 from lutra.quantize.lut import Lut
 from lutra.quantize.precision import Settings

@@ -28,9 +28,9 @@ from lutra.frontend.ops import (
     Tanh,
     Window,
 )
-from lutra.quantize.calibrate import Precision, Target, calibrate
+from lutra.quantize.calibrate import Precision, calibrate
 from lutra.quantize.fixed import FixedGraph
-from lutra.quantize.formats import Format, Overflow, Rounding
+from lutra.quantize.formats import Format, Overflow, Rounding, Target
 from lutra.quantize.lower import lower
 from lutra.quantize.precision import Settings
 from lutra.sim.report import Report, accuracy_report
