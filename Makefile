@@ -4,7 +4,7 @@
 #   make test      run the tests             (PYTEST_ARGS="-k cast" is passed on)
 #   make lint      ruff and mypy
 #   make bench     speed against other tools (TORCH: the requirement that installs PyTorch)
-#   make interop   values and gradients against PyTorch's
+#   make interop   values and gradients against PyTorch's, quantised models against qonnx's
 #   make accuracy  how good the recipes are, in float, at 16 and at 8 bits
 #   make clean     remove what the others made
 
@@ -35,7 +35,7 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.bench
 
-interop: $(VENV)/.bench $(VENV)/.test
+interop: $(VENV)/.bench $(VENV)/.test $(VENV)/.interop
 	$(BIN)/python -m pytest tests/interop $(PYTEST_ARGS)
 
 accuracy: $(VENV)/.test
@@ -96,5 +96,11 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.made
 	  $(BIN)/python -m pip install -qq --disable-pip-version-check '$(TORCH)'; } || { \
 	  echo "PyTorch was not installed: pip says why above." \
 	       "Name another version or a wheel: make bench TORCH=..." >&2; exit 1; }
+	$(install)
+	@touch $@
+
+$(VENV)/.interop: EXTRAS := interop
+$(VENV)/.interop: WHAT := Lutra and the qonnx package
+$(VENV)/.interop: pyproject.toml $(VENV)/.made
 	$(install)
 	@touch $@

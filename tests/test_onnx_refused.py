@@ -238,7 +238,7 @@ def test_everything_is_named_at_once() -> None:
         node("Erf", ["c"], "d"),
         node("Relu", ["d"], "e"),
         node("Softmax", ["x"], "g", axis=0),
-        helper.make_node("Quant", ["e"], ["y"], name="q", domain="onnx.brevitas"),
+        helper.make_node("FloatQuant", ["e"], ["y"], name="q", domain="onnx.brevitas"),
     ]
     with pytest.raises(UnsupportedModelError) as caught:
         from_onnx(model(nodes, IMAGE, {"group": W["group"]}), "net.onnx")
@@ -247,7 +247,7 @@ def test_everything_is_named_at_once() -> None:
         Refusal("Erf", "not supported", ("n_b", "n_d")),
         Refusal("MaxPool", "attribute 'storage_order' is 1; supported: 0", ("n_c",)),
         Refusal("Softmax", "is over the batch", ("n_g",)),
-        Refusal("onnx.brevitas::Quant", "not an op of ONNX itself", ("q",)),
+        Refusal("onnx.brevitas::FloatQuant", "not an op of ONNX itself", ("q",)),
     )
     text = str(caught.value)
     assert text.startswith("net.onnx: ")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import AttributeProto, NodeProto
+from onnx.defs import OpSchema
 
 from ..errors import ModelError, clip
 from ..ops import Array
@@ -195,18 +195,14 @@ def shown(value: Any) -> str:
     return clip(str(value))
 
 
-def check_form(node: NodeProto, form: Form, opset: int, read: Collection[str]) -> int:
+def check_form(node: NodeProto, form: Form, schema: OpSchema, read: Collection[str]) -> None:
     """Verify that the node's version, attributes and outputs are among those that are handled.
 
     Needs no shapes, so that it also works behind a node that could not be translated.
 
-    Returns:
-        The version of the op that the model's operator set means.
-
     Raises:
         RefusedError: at the first thing that is not handled.
     """
-    schema = onnx.defs.get_schema(node.op_type, opset, "")
     if schema.since_version > form.newest:
         raise RefusedError(f"is in version {schema.since_version}; supported: up to {form.newest}")
     if len(node.input) > schema.max_input:
@@ -226,7 +222,6 @@ def check_form(node: NodeProto, form: Form, opset: int, read: Collection[str]) -
     for name in list(node.output)[form.outputs :] if form.outputs is not None else ():
         if name and (name in read or not form.extra_outputs):
             raise RefusedError("its further outputs are not supported")
-    return int(schema.since_version)
 
 
 def attribute_type(attribute: AttributeProto) -> str:
@@ -259,7 +254,7 @@ def attribute_value(attribute: AttributeProto) -> Any:
 def call_of(
     node: NodeProto,
     name: str,
-    since: int,
+    schema: OpSchema,
     builder: Builder,
     read: Collection[str],
     folder: Path | None,
@@ -271,13 +266,13 @@ def call_of(
     names = [attribute.name for attribute in node.attribute]
     if len(set(names)) != len(names):
         raise ModelError("has an attribute twice", found=shown(names))
-    schema = onnx.defs.get_schema(node.op_type, builder.opset, "")
     given = sum(value is not None for value in inputs[: schema.min_input])
     if given < schema.min_input:
         raise ModelError("lacks inputs", found=given, expected=f"at least {schema.min_input}")
     attributes = {attribute.name: attribute_value(attribute) for attribute in node.attribute}
     outputs = tuple(node.output)
     used = tuple(text in read for text in outputs)
+    since = int(schema.since_version)
     return Call(node.op_type, name, since, attributes, inputs, outputs, used, folder, builder)
 
 

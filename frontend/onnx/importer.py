@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from ..errors import LutraError, ModelError, ShapeError, UnsupportedOpError, clip
@@ -23,8 +22,9 @@ from ..ops import Array, Shape
 from ..ops.base import MAX_ELEMENTS
 from ..passes import simplify
 from .call import call_of, check_form
-from .nodes import FORMS
+from .nodes import FORMS, OTHER_FORMS
 from .read import check_structure, read_model
+from .schema import schema_of
 from .tensor import read_tensor, type_name
 from .values import Activation, Builder, Constant, RefusedError, Unknown
 
@@ -54,7 +54,7 @@ class UnsupportedModelError(UnsupportedOpError):
             + "; ".join(_describe(refusal) for refusal in refusals[:SHOWN])
             + more,
             remedy="Replace these parts and export again. Supported ops: "
-            + ", ".join(sorted(FORMS)),
+            + ", ".join(sorted([*FORMS, *OTHER_FORMS])),
         )
         self.refusals = tuple(refusals)
 
@@ -258,17 +258,16 @@ class _Import:
     def translate(self, node: NodeProto, name: str) -> None:
         if (node.domain, node.op_type) in self.functions:
             raise RefusedError("a function of the model's own; inline it before the export")
-        if node.domain not in ("", "ai.onnx"):
+        schema = schema_of(node.domain, node.op_type, self.builder.opset)
+        if schema is None and node.domain not in ("", "ai.onnx"):
             raise RefusedError("not an op of ONNX itself")
-        try:
-            onnx.defs.get_schema(node.op_type, self.builder.opset, "")
-        except onnx.defs.SchemaError:
-            raise RefusedError(f"no op of ONNX operator set {self.builder.opset}") from None
-        if node.op_type not in FORMS:
+        if schema is None:
+            raise RefusedError(f"no op of ONNX operator set {self.builder.opset}")
+        form = (OTHER_FORMS if schema.domain else FORMS).get(node.op_type)
+        if form is None:
             raise RefusedError("not supported")
-        form = FORMS[node.op_type]
-        since = check_form(node, form, self.builder.opset, self.read)
-        call = call_of(node, name, since, self.builder, self.read, self.folder)
+        check_form(node, form, schema, self.read)
+        call = call_of(node, name, schema, self.builder, self.read, self.folder)
         if call is None:
             return
         values = form.translate(self.builder, call)

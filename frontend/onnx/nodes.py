@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..ops import HardSwish, LogSoftmax, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
-from . import reduce, select
+from . import quantised, reduce, select
 from .activation import (
     always,
     clip,
@@ -143,3 +143,6 @@ FORMS: Mapping[str, Form] = {
     **select.FORMS,
 }
 """The ONNX ops that are understood.  The tests hold this against the onnx package."""
+
+OTHER_FORMS: Mapping[str, Form] = {**quantised.FORMS}
+"""The ops of other domains that are understood."""

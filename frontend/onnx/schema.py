@@ -1,0 +1,71 @@
+"""Definitions of ops: ONNX's own, and those of other domains that real files hold.
+
+The latter are written down here, since the onnx package knows nothing of them: how many inputs
+they take, and which attributes of which types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+from onnx.defs import OpSchema
+
+QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
+"""What the domain of QONNX's ops has been called; files with none at all exist too.  Whether a
+file imports the domain, and in which version, says nothing: many import another, or none."""
+
+_INT, _STRING = OpSchema.AttrType.INT, OpSchema.AttrType.STRING
+_ROUNDED = {"rounding_mode": _STRING}
+_RANGE = {"narrow": _INT, "signed": _INT}
+
+
+def _schema(
+    name: str, inputs: tuple[int, int], attributes: Mapping[str, OpSchema.AttrType], domain: str
+) -> OpSchema:
+    """The definition of an op with one output that takes between so many inputs."""
+    least, most = inputs
+    single, optional = (
+        OpSchema.FormalParameterOption.Single,
+        (OpSchema.FormalParameterOption.Optional),
+    )
+    parameters = [
+        OpSchema.FormalParameter(f"input{i}", "T", param_option=single if i < least else optional)
+        for i in range(most)
+    ]
+    return OpSchema(
+        name,
+        domain,
+        1,
+        inputs=parameters,
+        outputs=[OpSchema.FormalParameter("output", "T")],
+        type_constraints=[("T", ["tensor(float)"], "")],
+        attributes=[
+            OpSchema.Attribute(key, kind, required=False) for key, kind in attributes.items()
+        ],
+    )
+
+
+_QONNX = {
+    name: _schema(name, inputs, attributes, QONNX_DOMAINS[0])
+    for name, inputs, attributes in (
+        ("BipolarQuant", (2, 2), {}),
+        ("IntQuant", (4, 4), _ROUNDED | _RANGE),
+        ("Quant", (4, 4), _ROUNDED | _RANGE),
+        ("Trunc", (5, 6), _ROUNDED | _RANGE),
+    )
+}
+
+
+def schema_of(domain: str, op: str, opset: int) -> OpSchema | None:
+    """The definition of an op, in the version that ONNX's operator set ``opset`` means.
+
+    Returns:
+        None for an op that neither ONNX nor this module defines.
+    """
+    if domain in ("", "ai.onnx"):
+        try:
+            return onnx.defs.get_schema(op, opset, "")
+        except onnx.defs.SchemaError:
+            return _QONNX.get(op)
+    return _QONNX.get(op) if domain in QONNX_DOMAINS else None
