@@ -14,7 +14,21 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from .errors import LutraError, ModelError, ShapeError
-from .ops import Add, Array, BatchNorm, Computable, Concat, MatMul, Mul, Op, Shape, Sub
+from .ops import (
+    Add,
+    Array,
+    BatchNorm,
+    Computable,
+    Concat,
+    Div,
+    MatMul,
+    Maximum,
+    Minimum,
+    Mul,
+    Op,
+    Shape,
+    Sub,
+)
 from .ops.arithmetic import expect_aligned
 from .ops.base import MAX_ELEMENTS, expect
 
@@ -203,6 +217,7 @@ def infer_shapes(
             _expect_batches(node, shapes, constants)
             shape = node.op.infer(*(shapes[name] for name in node.inputs))
             _expect_variances(node, constants)
+            _expect_divisors(node, constants)
             expect_small(shape)
         except LutraError as error:
             error.node = error.node or node.name
@@ -228,7 +243,7 @@ def _expect_batches(
     fixed = [shapes[name] for name in node.inputs if name in constants]
     moving = [shapes[name] for name in node.inputs if name not in constants]
     match node.op:
-        case Add() | Sub() | Mul() | MatMul():
+        case Add() | Sub() | Mul() | Div() | Maximum() | Minimum() | MatMul():
             expect_aligned(moving, fixed)
         case Concat():
             expect(
@@ -253,6 +268,14 @@ def _expect_variances(node: Node[Computable], constants: Mapping[str, Array]) ->
         )
 
 
+def _expect_divisors(node: Node[Computable], constants: Mapping[str, Array]) -> None:
+    """Raise a ModelError if a quotient's constant divisor holds zero."""
+    if not isinstance(node.op, Div) or node.inputs[-1] not in constants:
+        return
+    if not constants[node.inputs[-1]].all():
+        raise ModelError("divides by zero", found=f"'{node.inputs[-1]}'", expected="no zeros")
+
+
 def evaluate(
     graph: Graph, feeds: Mapping[str, Array], keep: Iterable[str] = ()
 ) -> dict[str, Array]:
@@ -275,7 +298,8 @@ def evaluate(
     values |= graph.constants
     kept: dict[str, Array] = {name: values[name] for name in wanted if name in values}
     for i, node in enumerate(graph.nodes):
-        values[node.output] = node.op.forward(*(values[name] for name in node.inputs))
+        with np.errstate(all="ignore"):  # a function may be undefined: NaN or infinity, as in ONNX
+            values[node.output] = node.op.forward(*(values[name] for name in node.inputs))
         if node.output in wanted:
             kept[node.output] = values[node.output]
         for name in node.inputs:

@@ -12,35 +12,51 @@ from .graph import Graph, Grid, Node
 from .names import Names
 from .onnx.layout import Layout
 from .ops import (
+    Abs,
     Add,
     Array,
     Bipolar,
+    Celu,
     Clip,
+    Cos,
+    Div,
     Elu,
+    Erf,
+    Exp,
     Gelu,
     HardSigmoid,
     HardSwish,
     LeakyRelu,
+    Log,
+    Maximum,
+    Minimum,
+    Mish,
     Mul,
+    Neg,
     Op,
+    Power,
     PRelu,
     Quantize,
     Relu,
     Selu,
     Sigmoid,
     Silu,
+    Sin,
     Softplus,
+    Softsign,
     Sub,
     Tanh,
+    ThresholdedRelu,
 )
 
 POINTWISE = (
-    Relu | LeakyRelu | Clip | HardSigmoid | HardSwish | Sigmoid | Tanh | Elu | Selu | Gelu | Silu
-    | Softplus
+    Relu | LeakyRelu | ThresholdedRelu | Clip | Abs | Neg | HardSigmoid | HardSwish | Sigmoid | Tanh
+    | Elu | Selu | Celu | Gelu | Silu | Mish | Softplus | Softsign | Exp | Log | Power | Erf | Sin
+    | Cos
 )  # fmt: skip
 """Functions of each value of one activation alone."""
 
-ARITHMETIC = Add | Sub | Mul
+ARITHMETIC = Add | Sub | Mul | Div | Maximum | Minimum
 """Functions of the values of two operands at the same place, either of which may be constant."""
 
 

@@ -6,20 +6,26 @@ from typing import assert_never
 
 import numpy as np
 
-from ..frontend.errors import FormatError, LutraError
+from ..frontend.errors import FormatError, LutraError, UnsupportedOpError
 from ..frontend.graph import Graph, Node
 from ..frontend.ops import (
+    Abs,
     Add,
     Array,
     AveragePool,
     BatchNorm,
     Bipolar,
+    Celu,
     Clip,
     Concat,
     Conv,
     ConvTranspose,
+    Cos,
     Dense,
+    Div,
     Elu,
+    Erf,
+    Exp,
     Flatten,
     Gelu,
     GlobalAveragePool,
@@ -28,13 +34,19 @@ from ..frontend.ops import (
     HardSwish,
     LayerNorm,
     LeakyRelu,
+    Log,
     LogSoftmax,
     Lstm,
     MatMul,
+    Maximum,
     MaxPool,
+    Minimum,
+    Mish,
     Mul,
+    Neg,
     Op,
     Pad,
+    Power,
     PRelu,
     Quantize,
     Relu,
@@ -44,11 +56,14 @@ from ..frontend.ops import (
     Sigmoid,
     Silu,
     SimpleRnn,
+    Sin,
     Slice,
     Softmax,
     Softplus,
+    Softsign,
     Sub,
     Tanh,
+    ThresholdedRelu,
     Transpose,
     Upsample,
 )
@@ -132,6 +147,11 @@ def _lower(builder: Builder, node: Node[Op]) -> None:
             quantized.quantize(builder, op, node)
         case Bipolar():
             quantized.bipolar(builder, node)
+        case (
+            Div() | Maximum() | Minimum() | ThresholdedRelu() | Abs() | Neg() | Softsign() | Mish()
+            | Celu() | Exp() | Log() | Power() | Erf() | Sin() | Cos()
+        ) as op:  # fmt: skip
+            raise UnsupportedOpError("there is no fixed-point form of this op", found=op)
         case op:
             _function(builder, op, node)
 

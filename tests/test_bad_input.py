@@ -66,14 +66,14 @@ def test_a_float_model_is_not_a_fixed_one(refused: Refused) -> None:
 
 def test_all_unsupported_ops_are_named_with_their_nodes(refused: Refused, here: Path) -> None:
     nodes = [
-        node("Erf", ["x"], "a", name="first"),
-        node("Cos", ["a"], "b", name="second"),
-        node("Erf", ["b"], "y", name="third"),
+        node("Tan", ["x"], "a", name="first"),
+        node("Acos", ["a"], "b", name="second"),
+        node("Tan", ["b"], "y", name="third"),
     ]
     onnx.save(model(nodes, ["N", 4]), here / "bad.onnx")
     for command in MODEL_COMMANDS:
         message = refused(*command)
-        for part in ("bad.onnx", "Erf at 'first', 'third'", "Cos at 'second'", "Supported ops"):
+        for part in ("bad.onnx", "Tan at 'first', 'third'", "Acos at 'second'", "Supported ops"):
             assert part in message
 
 

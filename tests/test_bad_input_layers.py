@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from lutra.frontend.errors import LutraError
-from lutra.frontend.graph import Graph, Node, Port
+from lutra.frontend.graph import Graph, Node, Port, evaluate
 from lutra.frontend.layers import (
     ELU,
     GRU,
@@ -46,7 +46,7 @@ from lutra.frontend.layers import (
 from lutra.frontend.model import Model
 from lutra.frontend.onnx.exporter import to_onnx
 from lutra.frontend.ops import BatchNorm as BatchNormOp
-from lutra.frontend.ops import Window
+from lutra.frontend.ops import Celu, Div, Log, Power, Window
 
 Make = Callable[[], Any]
 
@@ -147,6 +147,33 @@ def test_a_variance_that_has_no_root(variance: float) -> None:
     with pytest.raises(LutraError, match="a variance is not positive") as caught:
         Graph("g", (Port.of("x", (3,)),), (Port.of("y", (3,)),), (node,), weights)
     assert caught.value.node == "norm"
+
+
+def test_a_constant_divisor_of_zero() -> None:
+    node = Node("ratio", Div(), ("x", "d"), "y")
+    ports = (Port.of("x", (2,)),), (Port.of("y", (2,)),)
+    with pytest.raises(LutraError, match="divides by zero") as caught:
+        Graph("g", *ports, (node,), {"d": np.array([1, 0], np.float32)})
+    assert caught.value.node == "ratio"
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, math.inf])
+def test_an_alpha_that_a_celu_cannot_have(alpha: float) -> None:
+    with pytest.raises(LutraError, match="alpha"):
+        Celu(alpha)
+
+
+def test_a_function_outside_its_domain_gives_what_ieee_says() -> None:
+    """Without a warning, as onnxruntime does."""
+    ports = (Port.of("x", (3,)),), (Port.of("y", (3,)),)
+    x = np.array([[-1, 0, 4]], np.float32)
+    for op, expected in (
+        (Log(), [math.nan, -math.inf, np.float32(math.log(4))]),
+        (Power(0.5), [math.nan, 0, 2]),
+        (Power(-1), [-1, math.inf, 0.25]),
+    ):
+        graph = Graph("g", *ports, (Node("f", op, ("x",), "y"),), {})
+        np.testing.assert_array_equal(evaluate(graph, {"x": x})["y"], [expected])
 
 
 @pytest.mark.parametrize(

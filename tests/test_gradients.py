@@ -103,6 +103,11 @@ ARITHMETIC = [
     Training(ops.MatMul(), ((3, 4), (4, 2))),
     Training(ops.MatMul(), ((5, 3, 4), (4, 2))),
     Training(ops.MatMul(), ((2, 1, 3, 4), (3, 4, 2))),
+    *(
+        Training(op, ((3, 4),))
+        for op in (ops.Erf(), ops.Sin(), ops.Cos(), ops.Mish(), ops.Softsign(), ops.Celu(0.7))
+    ),
+    Training(ops.ThresholdedRelu(0.051), ((3, 4),)),
     Training(ops.Neg(), ((3, 4),)),
     Training(ops.Exp(), ((3, 4),)),
     Training(ops.Abs(), ((3, 4),)),
@@ -141,6 +146,17 @@ def test_ops_of_positive_values(op: Operator) -> None:
 
 def test_div_broadcasts() -> None:
     check(ops.Div(), [apart((3, 4)), np.abs(apart((4,))) + 1])
+
+
+@pytest.mark.parametrize("op", [ops.Maximum(), ops.Minimum()], ids=str)
+def test_the_larger_and_the_smaller_of_two(op: Operator) -> None:
+    """Away from ties, and broadcast; of equal values the first gets the gradient."""
+    check(op, [apart((3, 4)), apart((2, 1, 4)) + 0.01])
+    one = np.ones((2, 2))
+    _, pullback = op.vjp([True, True], one, one)
+    first, second = pullback(one)
+    np.testing.assert_array_equal(first, one)
+    np.testing.assert_array_equal(second, 0 * one)
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (2, 3, 4), (1, 2)])

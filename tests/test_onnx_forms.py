@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,24 @@ from lutra.frontend.graph import Graph, evaluate
 from lutra.frontend.onnx.exporter import to_onnx
 from lutra.frontend.onnx.importer import from_onnx
 from lutra.frontend.ops import (
+    Add,
     Array,
     AveragePool,
+    Clip,
     Concat,
     Dense,
+    Div,
+    Exp,
     Flatten,
     GlobalAveragePool,
     Gru,
+    Log,
     Lstm,
     MatMul,
+    Minimum,
+    Mul,
     Op,
+    Power,
     Silu,
     SimpleRnn,
     Slice,
@@ -60,6 +69,9 @@ W: dict[str, Array] = {
     "six": np.array(6, np.float32),
     "four": np.array([4]),
     "i": np.array(-1),
+    "one": np.array(1, np.float32),
+    "two": np.array([2], np.int64),
+    "three": np.array(3, np.float32),
     "i1": np.array([2]),
     "roi": np.array([], np.float32),
     "x23": np.array([1, 1, 2, 3], np.float32),
@@ -141,7 +153,26 @@ FORMS_READ = [
         for inputs in ("x x", "x s", "x c411", "c411 x", "x plane", "plane x", "x whole")
         for opset in (7, 14)
     ),
-    single("Div", IMAGE, "x half"),
+    *(
+        single(op, IMAGE, inputs)
+        for op in ("Div", "Max", "Min")
+        for inputs in ("x half", "x c411", "x s", "x plane")
+    ),
+    *(single(op, IMAGE, inputs) for op in ("Max", "Min") for inputs in ("x x", "c411 x", "x")),
+    *(
+        single(op, IMAGE, inputs)
+        for op in ("Max", "Min", "Sum", "Mean")
+        for inputs in ("x", "x x", "x c411 x", "c411 x plane", "x s c411", "x x x x")
+    ),
+    *(single(op, IMAGE) for op in ("Abs", "Neg", "Exp", "Erf", "Sin", "Cos", "Softsign", "Celu")),
+    single("Celu", FLAT, alpha=0.5),
+    single("Mish", IMAGE, opset=18),
+    single("ThresholdedRelu", FLAT),
+    single("ThresholdedRelu", FLAT, alpha=0.25, opset=10),
+    single("Shrink", FLAT),
+    single("Shrink", FLAT, lambd=0.75),
+    single("Shrink", FLAT, lambd=0.25, bias=0.25),
+    *(single("Pow", IMAGE, f"x {exponent}") for exponent in ("one", "two", "i", "three")),
     single("MatMul", LINE, "left x"),
     single("Concat", IMAGE, "x x x", axis=1),
     single("Concat", IMAGE, "x x", axis=-2),
@@ -211,6 +242,60 @@ def read(nodes: list[NodeProto], shape: list[Any], weights: dict[str, Array], **
     graph = assert_same(from_onnx(original), original)
     assert_same(from_onnx(to_onnx(graph)), original)
     return graph
+
+
+POSITIVE: list[tuple[str, list[NodeProto], dict[str, Array], Op]] = [
+    ("Log", [node("Log", ["p"], "y")], {}, Log()),
+    ("Sqrt", [node("Sqrt", ["p"], "y")], {}, Power(0.5)),
+    ("Reciprocal", [node("Reciprocal", ["p"], "y")], {}, Power(-1)),
+    *(
+        (f"Pow-{e}", [node("Pow", ["p", "e"], "y")], {"e": np.array(e, np.float32)}, Power(e))
+        for e in (0.5, -0.5, 1.25, -1, 0)
+    ),
+    ("Div", [node("Div", ["x", "p"], "y")], {}, Div()),
+    ("Div-first", [node("Div", ["c", "p"], "y")], {"c": np.array(3, np.float32)}, Div()),
+]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "op"), [case[1:] for case in POSITIVE], ids=[case[0] for case in POSITIVE]
+)
+def test_functions_of_positive_values(
+    nodes: list[NodeProto], weights: dict[str, Array], op: Op
+) -> None:
+    graph = read([node("Exp", ["x"], "p"), *nodes], IMAGE, weights)
+    assert ops(graph) == [Exp(), op]
+
+
+def test_what_a_function_is_made_of() -> None:
+    """Powers of two and three are products, bounds by one number are clips, division by a power
+    of two is a product."""
+    made = {
+        ("Pow", "x two"): [Mul()],
+        ("Pow", "x three"): [Mul(), Mul()],
+        ("Max", "x s"): [Clip(float(str(W["s"])), math.inf)],
+        ("Min", "x x"): [Minimum()],
+        ("Div", "x half"): [Mul()],
+        ("Div", "x c411"): [Div()],
+        ("Mean", "x x"): [Add(), Mul()],
+        ("Mean", "x x x"): [Add(), Add(), Div()],
+    }
+    for (op, inputs), expected in made.items():
+        assert ops(from_onnx(single(op, IMAGE, inputs))) == expected, op
+
+
+def test_transposes_sink_through_functions() -> None:
+    """A network that came channels first computes channels last, constants and all."""
+    nodes = [
+        node("Conv", ["x", "k"], "c"),
+        node("Exp", ["c"], "e"),
+        node("Div", ["c", "e"], "d"),
+        node("Max", ["d", "c411"], "m"),
+        node("Erf", ["m"], "f"),
+        node("Conv", ["f", "k"], "y"),
+    ]
+    graph = read(nodes, IMAGE, {"k": data((4, 4, 1, 1)), "c411": W["c411"]})
+    assert Transpose not in kinds(graph)
 
 
 def test_ceil_mode_adds_padding_that_does_not_count() -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from ..ops import Add, Array, Mul, Sigmoid, Silu, Sub
+from ..ops import Add, Array, Div, Maximum, Minimum, Mul, Sigmoid, Silu, Sub
 from .call import Call
 from .linear import own_shape, per_channel
 from .values import Activation, Builder, Constant, RefusedError, Value
@@ -36,18 +34,8 @@ def mul(builder: Builder, call: Call) -> Value:
     return binary(Mul())(builder, call)
 
 
-def div(builder: Builder, call: Call) -> Value:
-    """By a constant whose reciprocal is exact: a product."""
-    if isinstance(call.value(0), Constant) or not isinstance(call.value(1), Constant):
-        raise RefusedError("supported: the division by a constant")
-    divisor = call.weight(1).array
-    if not np.all(np.abs(np.frexp(divisor)[0]) == 0.5):
-        raise RefusedError("by what is no power of two has no exact reciprocal; multiply instead")
-    return binary(Mul(), lambda c: 1 / c)(builder, call)
-
-
 def binary(
-    op: Add | Sub | Mul, make: Callable[[Array], Array] | None = None
+    op: Add | Sub | Mul | Div | Maximum | Minimum, make: Callable[[Array], Array] | None = None
 ) -> Callable[[Builder, Call], Value]:
     """The translator of an op on two values; constants go through ``make`` first."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..ops import HardSwish, LogSoftmax, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
-from . import quantised, reduce, select
+from . import functions, quantised, reduce, select
 from .activation import (
     always,
     clip,
@@ -25,7 +25,7 @@ from .activation import (
     softmax,
     swish,
 )
-from .arithmetic import add, binary, div, mul
+from .arithmetic import add, binary, mul
 from .call import Form, anything, constant_node, only
 from .linear import conv, conv_transpose, gemm, matmul
 from .normalisation import (
@@ -90,7 +90,6 @@ FORMS: Mapping[str, Form] = {
     "ConvTranspose": Form(
         22, conv_transpose, _CONV | {"output_padding": anything, "output_shape": anything}
     ),
-    "Div": Form(14, div, {}),
     "Dropout": Form(22, dropout, {"ratio": anything, "seed": anything}, extra_outputs=True),
     "Elu": Form(22, elementwise(elu), {"alpha": anything}),
     "Flatten": Form(25, flatten, {"axis": anything}),
@@ -139,6 +138,7 @@ FORMS: Mapping[str, Form] = {
     "Transpose": Form(25, transpose, {"perm": anything}),
     "Unsqueeze": Form(25, unsqueeze, {"axes": anything}),
     "Upsample": Form(10, resize, {"mode": only("nearest"), "scales": anything}),
+    **functions.FORMS,
     **reduce.FORMS,
     **select.FORMS,
 }

@@ -40,7 +40,7 @@ class Steps:
         """``op`` on values and weights; the result has the batch where ``x`` has it."""
         name, wish = self._names(type(op).__name__.lower())
         ids = (x.id, *(y if isinstance(y, str) else y.id for y in others))
-        y = self.builder.emit(op, ids, name, wish, made_up=True, batch=x.batch)
+        y = self.builder.emit(op, ids, name, wish, made_up=True, like=x)
         return self._noted(y, x)
 
     def weight(self, what: str, value: Array) -> str:

@@ -19,10 +19,17 @@ from .writer import Writer
 OPSETS: Mapping[type[Op], int] = {
     ops.HardSwish: 14,
     ops.LayerNorm: 17,
+    ops.Mish: 18,
     ops.Gelu: 20,
     ops.RmsNorm: 23,
 }
 """The operator sets that are needed for ops that :data:`~.writer.OPSET` does not have."""
+
+NAMES: Mapping[type[Op], str] = {ops.Maximum: "Max", ops.Minimum: "Min"}
+"""Ops of two values that ONNX calls otherwise."""
+
+ROOTS: Mapping[float, str] = {0.5: "Sqrt", -1: "Reciprocal"}
+"""Powers that ONNX has ops for."""
 
 
 def write_node(writer: Writer, node: Node[Op]) -> None:
@@ -37,6 +44,9 @@ def write_node(writer: Writer, node: Node[Op]) -> None:
             ops.Relu() | ops.LeakyRelu() | ops.PRelu() | ops.Clip() | ops.HardSigmoid()
             | ops.HardSwish() | ops.Sigmoid() | ops.Tanh() | ops.Elu() | ops.Selu() | ops.Gelu()
             | ops.Silu() | ops.Softplus() | ops.Softmax() | ops.LogSoftmax()
+            | ops.ThresholdedRelu() | ops.Abs() | ops.Neg() | ops.Celu() | ops.Mish()
+            | ops.Softsign() | ops.Exp() | ops.Log() | ops.Power() | ops.Erf() | ops.Sin()
+            | ops.Cos()
         ):  # fmt: skip
             _activation(writer, node)
         case ops.Conv() as op:
@@ -51,10 +61,12 @@ def write_node(writer: Writer, node: Node[Op]) -> None:
             spatial(writer, node, "GlobalAveragePool", {})
         case ops.Dense():
             _dense(writer, node)
-        case ops.Add() | ops.Sub() | ops.Mul():
+        case (
+            ops.Add() | ops.Sub() | ops.Mul() | ops.Div() | ops.Maximum() | ops.Minimum()
+        ) as op:  # fmt: skip
             layout = next(writer.layout(n) for n in node.inputs if not writer.is_constant(n))
             inputs = [writer.operand(name, layout) for name in node.inputs]
-            writer.result(node, type(node.op).__name__, inputs, layout)
+            writer.result(node, NAMES.get(type(op), type(op).__name__), inputs, layout)
         case ops.MatMul(transposed):
             _matmul(writer, node, transposed)
         case ops.Concat(axis):
@@ -101,8 +113,12 @@ def _activation(writer: Writer, node: Node[Op]) -> None:
             ]
         case ops.HardSigmoid(slope, offset):
             attributes = {"alpha": float(slope), "beta": float(offset)}
-        case ops.Elu(alpha):
+        case ops.Elu(alpha) | ops.Celu(alpha) | ops.ThresholdedRelu(alpha):
             attributes = {"alpha": float(alpha)}
+        case ops.Power(exponent):
+            op_type = ROOTS.get(exponent, "Pow")
+            if op_type == "Pow":
+                inputs.append(writer.tensor("exponent", np.array(exponent, np.float32)))
         case ops.Selu(alpha, gamma):
             attributes = {"alpha": float(alpha), "gamma": float(gamma)}
         case ops.Gelu(approximate):

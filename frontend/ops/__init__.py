@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .activation import Clip, HardSigmoid, HardSwish, LeakyRelu, PRelu, Relu
-from .arithmetic import Add, Div, MatMul, Mul, ReduceMax, ReduceSum, Sub
+from .activation import Clip, HardSigmoid, HardSwish, LeakyRelu, PRelu, Relu, ThresholdedRelu
+from .arithmetic import Add, Div, MatMul, Maximum, Minimum, Mul, ReduceMax, ReduceSum, Sub
 from .base import Array, Computable, Operator, Pullback, Shape
 from .conv import Conv
 from .conv_transpose import ConvTranspose
 from .dense import Dense
 from .dropout import Dropout
-from .elementwise import Abs, Exp, Log, Neg, Power
+from .elementwise import Abs, Cos, Erf, Exp, Log, Neg, Power, Sin
 from .gru import Gru
 from .losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from .lstm import Lstm
@@ -20,7 +20,7 @@ from .rearrange import Concat, Pad, Slice, Upsample
 from .recurrent import SimpleRnn
 from .reduction import Mean, Sum
 from .shape import Flatten, Reshape, Transpose, View
-from .smooth import Elu, Gelu, Selu, Sigmoid, Silu, Softplus, Tanh
+from .smooth import Celu, Elu, Gelu, Mish, Selu, Sigmoid, Silu, Softplus, Softsign, Tanh
 from .softmax import LogSoftmax, Softmax
 from .window import Window
 
@@ -34,6 +34,9 @@ Op = (
     | Add
     | Sub
     | Mul
+    | Div
+    | Maximum
+    | Minimum
     | MatMul
     | BatchNorm
     | LayerNorm
@@ -41,7 +44,10 @@ Op = (
     | Relu
     | LeakyRelu
     | PRelu
+    | ThresholdedRelu
     | Clip
+    | Abs
+    | Neg
     | HardSigmoid
     | HardSwish
     | Sigmoid
@@ -51,6 +57,15 @@ Op = (
     | Gelu
     | Silu
     | Softplus
+    | Softsign
+    | Mish
+    | Celu
+    | Exp
+    | Log
+    | Power
+    | Erf
+    | Sin
+    | Cos
     | Softmax
     | LogSoftmax
     | Flatten
@@ -76,15 +91,18 @@ __all__ = [
     "BatchNorm",
     "BatchNormTraining",
     "Bipolar",
+    "Celu",
     "Clip",
     "Computable",
     "Concat",
     "Conv",
     "ConvTranspose",
+    "Cos",
     "Dense",
     "Div",
     "Dropout",
     "Elu",
+    "Erf",
     "Exp",
     "Flatten",
     "Gelu",
@@ -99,7 +117,10 @@ __all__ = [
     "Lstm",
     "MatMul",
     "MaxPool",
+    "Maximum",
     "Mean",
+    "Minimum",
+    "Mish",
     "Mul",
     "Neg",
     "Op",
@@ -121,15 +142,18 @@ __all__ = [
     "SigmoidCrossEntropy",
     "Silu",
     "SimpleRnn",
+    "Sin",
     "Slice",
     "Softmax",
     "SoftmaxCrossEntropy",
     "Softplus",
+    "Softsign",
     "SquaredError",
     "Sub",
     "Sum",
     "SumPool",
     "Tanh",
+    "ThresholdedRelu",
     "Transpose",
     "Upsample",
     "View",

@@ -102,6 +102,27 @@ def _leaky_slope(x: Array, slope: Array | float) -> Array:
 
 
 @dataclass(frozen=True)
+class ThresholdedRelu:
+    """``x`` where it is above ``alpha``, 0 elsewhere."""
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        expect_finite(alpha=self.alpha)
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def forward(self, *inputs: Array) -> Array:
+        (x,) = inputs
+        return np.where(x > self.alpha, x, np.zeros((), x.dtype))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        (x,) = inputs
+        return self.forward(x), lambda grad: (grad * (x > self.alpha),)
+
+
+@dataclass(frozen=True)
 class Clip:
     """``x`` between two bounds, either of which may be infinite.
 

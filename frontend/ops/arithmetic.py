@@ -1,4 +1,7 @@
-"""Exact arithmetic: elementwise with broadcasting, matrix product, and reductions."""
+"""Arithmetic: elementwise with broadcasting, matrix product, and reductions.
+
+All of it is exact on integers but the quotient.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,7 @@ class Mul:
 
 @dataclass(frozen=True)
 class Div:
-    """``a / b``, value by value.  Not exact: training alone uses it."""
+    """``a / b``, value by value."""
 
     def infer(self, *shapes: Shape) -> Shape:
         return _broadcast(shapes)
@@ -110,6 +113,44 @@ class Div:
         return y, lambda grad: (
             unbroadcast(grad / b, a.shape) if needs[0] else None,
             unbroadcast(-grad * y / b, b.shape) if needs[1] else None,
+        )
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """The larger of ``a`` and ``b``, value by value; of equal ones the gradient goes to ``a``."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return _broadcast(shapes)
+
+    def forward(self, *inputs: Array) -> Array:
+        return np.asarray(np.maximum(*inputs))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        a, b = inputs
+        first = a >= b
+        return self.forward(a, b), lambda grad: (
+            unbroadcast(grad * first, a.shape) if needs[0] else None,
+            unbroadcast(grad * ~first, b.shape) if needs[1] else None,
+        )
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """The smaller of ``a`` and ``b``, value by value; of equal ones the gradient goes to ``a``."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return _broadcast(shapes)
+
+    def forward(self, *inputs: Array) -> Array:
+        return np.asarray(np.minimum(*inputs))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        a, b = inputs
+        first = a <= b
+        return self.forward(a, b), lambda grad: (
+            unbroadcast(grad * first, a.shape) if needs[0] else None,
+            unbroadcast(grad * ~first, b.shape) if needs[1] else None,
         )
 
 

@@ -1,13 +1,15 @@
-"""Functions of each value alone that training needs and a network does not hold."""
+"""Functions of each value alone, as mathematics has them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .base import Array, Pullback, Shape
+from .base import Array, Pullback, Shape, expect_finite
+from .erf import erf
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,12 @@ class Abs:
 
 @dataclass(frozen=True)
 class Power:
-    """``x`` to the power of a constant."""
+    """``x`` to the power of a constant: 0.5 for the square root, -1 for the reciprocal."""
 
     exponent: float
+
+    def __post_init__(self) -> None:
+        expect_finite(exponent=self.exponent)
 
     def infer(self, *shapes: Shape) -> Shape:
         return shapes[0]
@@ -84,3 +89,49 @@ class Power:
     def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
         (x,) = inputs
         return self.forward(x), lambda grad: (grad * (self.exponent * x ** (self.exponent - 1)),)
+
+
+@dataclass(frozen=True)
+class Erf:
+    """The error function, ``2/√π · integral of exp(-t²) from 0 to x``."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def forward(self, *inputs: Array) -> Array:
+        return erf(inputs[0])
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        (x,) = inputs
+        slope = np.exp(-x * x) * (2 / math.sqrt(math.pi))
+        return self.forward(x), lambda grad: (grad * slope,)
+
+
+@dataclass(frozen=True)
+class Sin:
+    """Sine of an angle in radians."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def forward(self, *inputs: Array) -> Array:
+        return np.asarray(np.sin(inputs[0]))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        (x,) = inputs
+        return self.forward(x), lambda grad: (grad * np.cos(x),)
+
+
+@dataclass(frozen=True)
+class Cos:
+    """Cosine of an angle in radians."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def forward(self, *inputs: Array) -> Array:
+        return np.asarray(np.cos(inputs[0]))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        (x,) = inputs
+        return self.forward(x), lambda grad: (-grad * np.sin(x),)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import LutraError
 from .base import Array, Pullback, Shape, expect_finite
 from .erf import erf
 
@@ -212,3 +213,84 @@ class Softplus:
     def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
         (x,) = inputs
         return self.forward(x), lambda grad: (Sigmoid().forward(x) * grad,)
+
+
+@dataclass(frozen=True)
+class Mish:
+    """``x · tanh(softplus(x))`` (Misra, 2019)."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def forward(self, *inputs: Array) -> Array:
+        y = np.tanh(Softplus().forward(*inputs))
+        y *= inputs[0]
+        return y
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        (x,) = inputs
+        share = np.tanh(Softplus().forward(x))
+
+        def pullback(grad: Array) -> tuple[Array | None, ...]:
+            slope = 1 - share * share
+            slope *= Sigmoid().forward(x)
+            slope *= x
+            slope += share
+            slope *= grad
+            return (slope,)
+
+        return x * share, pullback
+
+
+@dataclass(frozen=True)
+class Celu:
+    """``x`` where it is positive, ``alpha · (exp(x / alpha) - 1)`` elsewhere (Barron, 2017).
+
+    Raises:
+        LutraError: alpha is not positive.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        expect_finite(alpha=self.alpha)
+        if self.alpha <= 0:
+            raise LutraError(
+                "the alpha of a CELU is not positive", found=self.alpha, expected="above 0"
+            )
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def forward(self, *inputs: Array) -> Array:
+        (x,) = inputs
+        y = self._below(x)
+        y *= self.alpha
+        y += np.maximum(x, 0)  # one of the two is 0
+        return y
+
+    def _below(self, x: Array) -> Array:
+        """The result over alpha where ``x`` is negative, 0 elsewhere."""
+        y = np.minimum(x, 0)
+        y /= self.alpha
+        return np.asarray(np.expm1(y))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        (x,) = inputs
+        return self.forward(x), lambda grad: (grad * (self._below(x) + 1),)
+
+
+@dataclass(frozen=True)
+class Softsign:
+    """``x / (1 + |x|)``."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def forward(self, *inputs: Array) -> Array:
+        (x,) = inputs
+        return np.asarray(x / (1 + np.abs(x)))
+
+    def vjp(self, needs: Sequence[bool], *inputs: Array) -> tuple[Array, Pullback]:
+        (x,) = inputs
+        return self.forward(x), lambda grad: (grad / np.square(1 + np.abs(x)),)
