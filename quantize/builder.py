@@ -103,7 +103,10 @@ class Builder:
 
     def close(self, value: str, op: ExactOp, *inputs: str) -> str:
         """An exact op that defines ``value``, followed by the value's Cast if it has one."""
-        target = self.precision.points.get(value)
+        return self.cast_to(self.precision.points.get(value), value, op, *inputs)
+
+    def cast_to(self, target: Target | None, value: str, op: ExactOp, *inputs: str) -> str:
+        """An exact op that defines ``value``, followed by a Cast if there is a ``target``."""
         if target is None:
             return self.exact(value, op, *inputs)
         return self.cast(value, self.exact(self.new(f"{self.layer}.exact"), op, *inputs), target)

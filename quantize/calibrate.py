@@ -276,8 +276,10 @@ def _weight_formats(graph: Graph, settings: Settings) -> dict[str, Format]:
 def _weights(node: Node[Op]) -> tuple[str, ...]:
     """The inputs of a node that are matrices of weights, if they are constants."""
     match node.op:
-        case Dense() | Conv() | ConvTranspose() | MatMul():
+        case Dense() | Conv() | ConvTranspose():
             return node.inputs[1:2]
+        case MatMul():
+            return node.inputs
         case SimpleRnn() | Lstm() | Gru():
             return node.inputs[1:3]
         case _:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 
-from ..frontend.errors import UnsupportedOpError
 from ..frontend.graph import Node
 from ..frontend.ops import (
     Array,
@@ -21,6 +19,7 @@ from ..frontend.ops import (
     MatMul,
     Mul,
     Op,
+    Reshape,
     Shape,
     Sub,
     SumPool,
@@ -183,37 +182,73 @@ def _row_or_whole(builder: Builder, x: str, shape: Shape) -> str:
 
 
 def matrix_product(builder: Builder, op: MatMul, node: Node[Op]) -> None:
-    """Of two values; with constant matrices on the right it is one dense layer or several."""
+    """Of two values; with constant matrices it is one dense layer or several."""
     a, b = node.inputs
     constants = builder.graph.constants
-    if b in constants and a not in constants:
+    if b in constants:
         matrices = constants[b].swapaxes(-1, -2) if op.transposed else constants[b]
-        if matrices.ndim == 2:
-            builder.close(node.output, Dense(), a, builder.weight(b, matrices))
-            return
-        if matrices.shape[:-2] == builder.shapes[a][:-2] and matrices.ndim == 3:
-            builder.close(node.output, Concat(0), *_products(builder, node, a, b, matrices))
-            return
-    if a in constants or b in constants:
-        raise UnsupportedOpError(
-            "a product of matrices has a constant in a form that is not supported",
-            found=[builder.graph.shapes[name] for name in node.inputs],
-            expected="two computed values, or constants on the right: one matrix, or one for each "
-            "index of a first axis",
-        )
+        _close_by(builder, node, a, b, matrices)
+        return
+    if a in constants:
+        _left_constant(builder, op, node)
+        return
     lead = builder.shapes[node.output][:-2]
     a, b = (builder.expand(x, (*lead, *builder.shapes[x][-2:])) for x in (a, b))
     builder.close(node.output, op, a, b)
 
 
-def _products(builder: Builder, node: Node[Op], a: str, b: str, matrices: Array) -> Iterator[str]:
-    """Each index of ``a``'s first axis times a matrix of its own."""
-    shape = builder.shapes[a]
+def _left_constant(builder: Builder, op: MatMul, node: Node[Op]) -> None:
+    """``A x`` as the transpose of ``xᵀ Aᵀ``."""
+    a, x = node.inputs
+    if not op.transposed:
+        x = builder.exact(builder.new(f"{node.name}.columns"), _swapped(builder.shapes[x]), x)
+    matrices = builder.graph.constants[a].swapaxes(-1, -2)
+    y = _close_by(builder, node, x, a, matrices, builder.new(f"{node.name}.rows"))
+    builder.exact(node.output, _swapped(builder.shapes[y]), y)
+
+
+def _swapped(shape: Shape) -> Rearrange:
+    """A transpose of the last two axes."""
+    *lead, rows, columns = range(len(shape))
+    return Rearrange.transpose(shape, (*lead, columns, rows))
+
+
+def _close_by(
+    builder: Builder, node: Node[Op], x: str, name: str, matrices: Array, output: str = ""
+) -> str:
+    """``x`` times constant matrices ``(..., k, m)``, which are made of the constant ``name``.
+
+    Where they differ along leading axes, these are one axis, and each of its indices is a layer.
+    The result has the format of the node's value; it is that value unless ``output`` is given.
+    """
+    output = output or node.output
+    target = builder.precision.points.get(node.output)
+    lead = np.broadcast_shapes(builder.shapes[x][:-2], matrices.shape[:-2])
+    *_, rows, inner = builder.shapes[x]
+    if math.prod(matrices.shape[:-2]) == 1 and lead == builder.shapes[x][:-2]:
+        weight = builder.weight(name, matrices.reshape(matrices.shape[-2:]))
+        return builder.cast_to(target, output, Dense(), x, weight)
+    x = builder.expand(x, (*lead, rows, inner))
+    count = math.prod(lead)
+    x = builder.exact(builder.new(f"{node.name}.stack"), Reshape((count, rows, inner)), x)
+    each = np.broadcast_to(matrices, (*lead, *matrices.shape[-2:]))
+    parts = _products(builder, node, x, name, each.reshape(count, *matrices.shape[-2:]))
+    stacked = builder.cast_to(target, builder.new(f"{node.name}.stacked"), Concat(0), *parts)
+    return builder.exact(output, Reshape((*lead, rows, matrices.shape[-1])), stacked)
+
+
+def _products(builder: Builder, node: Node[Op], x: str, name: str, matrices: Array) -> list[str]:
+    """Each index of the first axis of ``x`` times a matrix of its own."""
+    shape = builder.shapes[x]
+    products = []
     for i, matrix in enumerate(matrices):
         one = Rearrange.along(shape, {0: Axis(1, 0, i)})
-        part = builder.exact(builder.new(f"{node.name}.slice{i}"), one, a)
-        weight = builder.weight(b, np.ascontiguousarray(matrix))
-        yield builder.exact(builder.new(f"{node.name}.product{i}"), Dense(), part, weight)
+        part = builder.exact(builder.new(f"{node.name}.slice{i}"), one, x)
+        weight = builder.weight(name, np.ascontiguousarray(matrix))
+        products.append(
+            builder.exact(builder.new(f"{node.name}.product{i}"), Dense(), part, weight)
+        )
+    return products
 
 
 def average(builder: Builder, op: AveragePool | GlobalAveragePool, node: Node[Op]) -> None:

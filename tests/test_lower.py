@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lutra.frontend.errors import FormatError, LutraError, ModelError, UnsupportedOpError
+from lutra.frontend.errors import FormatError, LutraError, ModelError
 from lutra.frontend.graph import Graph, Node, Port, evaluate
 from lutra.frontend.ops import (
     Add,
@@ -20,6 +20,7 @@ from lutra.frontend.ops import (
     Op,
     Pad,
     Relu,
+    Shape,
     SimpleRnn,
     Softmax,
     Sub,
@@ -95,15 +96,6 @@ def test_a_bias_too_large_for_its_accumulator_is_refused() -> None:
     graph = dense_graph(np.array([[1e-12]]), np.array([1e9]))
     with pytest.raises(FormatError, match=r"node 'd'.*fewer bits"):
         lower(graph, calibrate(graph, Settings.uniform(16), np.ones((2, 1), np.float32)))
-
-
-def test_a_product_with_constants_on_the_left_is_refused() -> None:
-    node = Node("m", MatMul(), ("w", "x"), "m")
-    constants = {"w": np.ones((4, 2), np.float32)}
-    ports = (Port.of("x", (2, 3)),), (Port.of("m", (4, 3)),)
-    graph = Graph("m", *ports, (node,), constants)
-    with pytest.raises(UnsupportedOpError, match=r"node 'm'.*constants on the right"):
-        lower(graph, calibrate(graph, Settings(), np.ones((1, 2, 3), np.float32)))
 
 
 def average(kernel: int, bits: int) -> tuple[np.ndarray, np.ndarray, float]:
@@ -217,6 +209,26 @@ def test_a_constant_may_stand_first(op: Op) -> None:
     fixed = lower(graph, calibrate(graph, Settings.uniform(16), x))
     true = evaluate(graph, {"x": x})["y"]
     assert np.abs(Simulator(fixed).predict(x) - true).max() < 4 * fixed.formats["y"].step
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize("lead", [(), (2,), (3, 2), (1, 2)], ids=str)
+def test_matrices_may_be_constant(first: bool, transposed: bool, lead: Shape) -> None:
+    """On either side, one or several, shared along an axis or not."""
+    rng = np.random.default_rng(1)
+    left, right = (4, 5), (6, 5) if transposed else (5, 6)
+    matrix, shape = (left, right) if first else (right, left)
+    value = rng.normal(size=(*lead, *matrix)).astype(np.float32)
+    inputs = ("c", "x") if first else ("x", "c")
+    ports = (Port.of("x", (3, 2, *shape)),), (Port.of("y", (3, 2, 4, 6)),)
+    node = Node[Op]("op", MatMul(transposed), inputs, "y")
+    graph = Graph("matrices", *ports, (node,), {"c": value})
+    x = rng.normal(size=(50, 3, 2, *shape)).astype(np.float32)
+    fixed = lower(graph, calibrate(graph, Settings.uniform(16), x))
+    true = evaluate(graph, {"x": x})["y"]
+    # Input and weights are rounded to 16 bits, and five products are added up.
+    assert np.abs(Simulator(fixed).predict(x) - true).max() < 8 * fixed.formats["y"].step
 
 
 @pytest.mark.parametrize(("bits", "most"), [(8, 0.06), (16, 4e-4)])
