@@ -18,6 +18,7 @@ from .ops import (
     Add,
     Array,
     BatchNorm,
+    Bipolar,
     Computable,
     Concat,
     Div,
@@ -26,6 +27,7 @@ from .ops import (
     Minimum,
     Mul,
     Op,
+    Quantize,
     Shape,
     Sub,
 )
@@ -58,11 +60,13 @@ class Port:
         axes: how the user's array is laid out: axis i of the graph is axis ``axes[i]`` of the
             user's array, both counted without the batch.  A model that was channels first keeps
             its interface this way.
+        scale: what 1 in the graph stands for in the user's array.
     """
 
     name: str
     shape: Shape
     axes: Shape
+    scale: float = 1.0
 
     @staticmethod
     def of(name: str, shape: Shape) -> Port:
@@ -78,7 +82,17 @@ class Port:
         return tuple(outer)
 
     def enter(self, x: Array) -> Array:
-        """Bring the user's array (batch first) into the graph's layout."""
+        """Bring the user's array (batch first) into the graph's layout and scale."""
+        inner = self.arrange(x)
+        return inner if self.scale == 1 else np.asarray(inner / self.scale, inner.dtype)
+
+    def leave(self, x: Array) -> Array:
+        """Bring an array of the graph's layout and scale into the user's."""
+        outer = self.restore(x)
+        return outer if self.scale == 1 else np.asarray(outer * self.scale, outer.dtype)
+
+    def arrange(self, x: Array) -> Array:
+        """Bring the user's array (batch first) into the graph's layout, raw values as they are."""
         if x.ndim < 1 or x.shape[1:] != self.outer_shape:
             raise ShapeError(
                 f"data for '{self.name}' has the wrong shape",
@@ -87,8 +101,8 @@ class Port:
             )
         return x.transpose(0, *(a + 1 for a in self.axes))
 
-    def leave(self, x: Array) -> Array:
-        """Bring an array of the graph's layout into the user's."""
+    def restore(self, x: Array) -> Array:
+        """Bring an array of the graph's layout into the user's, raw values as they are."""
         return x.transpose(0, *(int(a) + 1 for a in np.argsort(self.axes)))
 
 
@@ -218,6 +232,7 @@ def infer_shapes(
             shape = node.op.infer(*(shapes[name] for name in node.inputs))
             _expect_variances(node, constants)
             _expect_divisors(node, constants)
+            _expect_steps(node, constants)
             expect_small(shape)
         except LutraError as error:
             error.node = error.node or node.name
@@ -274,6 +289,27 @@ def _expect_divisors(node: Node[Computable], constants: Mapping[str, Array]) -> 
         return
     if not constants[node.inputs[-1]].all():
         raise ModelError("divides by zero", found=f"'{node.inputs[-1]}'", expected="no zeros")
+
+
+def _expect_steps(node: Node[Computable], constants: Mapping[str, Array]) -> None:
+    """Raise a ModelError unless the scales of a quantisation are positive constants, and its zero
+    points integers."""
+    if not isinstance(node.op, Quantize | Bipolar):
+        return
+    missing = [name for name in node.inputs[1:] if name not in constants]
+    if missing:
+        raise ModelError("a scale or zero point is no constant", found=missing[0])
+    scale, *zeros = (constants[name] for name in node.inputs[1:])
+    if not (np.isfinite(scale) & (scale > 0)).all():
+        raise ModelError(
+            "a scale is not positive",
+            found=scale.min(),
+            expected="finite numbers above 0",
+            remedy="Quantise again, or mend the export",
+        )
+    for zero in zeros:
+        if not (np.isfinite(zero) & (zero == np.rint(zero))).all():
+            raise ModelError("a zero point is no integer", found=zero[:4], expected="integers")
 
 
 def evaluate(

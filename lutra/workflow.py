@@ -257,13 +257,14 @@ def simulate_file(
     (inlet,), (outlet,) = model.fixed.inputs, model.fixed.outputs
     try:
         if raw:
-            values = simulator.trace_raw(inlet.enter(check_raw(x)))
+            values = simulator.trace_raw(inlet.arrange(check_raw(x)))
         else:
             values = simulator.trace(check_data(model.source, x))
     except LutraError as error:
         raise error.in_file(str(source)) from None
-    y = outlet.leave(values[outlet.name])
-    result = y.astype(np.int64) if raw else y * model.fixed.formats[outlet.name].step
+    y = values[outlet.name]
+    step = model.fixed.formats[outlet.name].step
+    result = outlet.restore(y).astype(np.int64) if raw else outlet.leave(y * step)
     stream = io.BytesIO()
     np.save(stream, np.ascontiguousarray(result))
     write_file(output, stream.getvalue())

@@ -20,10 +20,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 
 from ..frontend.errors import LutraError, ModelError
-from ..frontend.graph import Graph, Node, Port
+from ..frontend.graph import Graph, Grid, Node, Port
 from ..frontend.onnx.exporter import arrangements
 from ..frontend.onnx.layout import Arrangement
-from ..frontend.ops import Array, Dense, Mul, Op, Relu, Shape, Window
+from ..frontend.ops import Array, Dense, Mul, Op, Quantize, Relu, Round, Shape, Window
 from ..frontend.ops.base import MAX_ELEMENTS
 from .cast import Cast
 from .exact_ops import Clamp, Combine, Rearrange
@@ -39,8 +39,17 @@ FIXED_OPS: Mapping[str, type] = {op.__name__: op for op in get_args(FixedOp)}
 BODY_OPS: Mapping[str, type] = {op.__name__: op for op in (Dense, Combine, Mul, Cast, Lut, Relu)}
 """What the body of a loop is made of."""
 
-RAW = {(Clamp, "low"), (Clamp, "high"), (Rearrange, "fill")}
-"""Fields that hold raw values, which may be larger than any size."""
+MAX_GRID = 1 << 127
+"""Largest integer of a grid: as a float32 it is still finite."""
+
+RAW = {
+    (Clamp, "low"): 1 << MAX_WIDTH,
+    (Clamp, "high"): 1 << MAX_WIDTH,
+    (Rearrange, "fill"): 1 << MAX_WIDTH,
+    (Quantize, "low"): MAX_GRID,
+    (Quantize, "high"): MAX_GRID,
+}
+"""Fields that hold raw values, which may be larger than any size, and how large they may be."""
 
 Json = Any
 """What ``json`` reads and writes."""
@@ -54,6 +63,7 @@ def encode_graph(graph: Graph) -> Json:
         "outputs": [_port(port) for port in graph.outputs],
         "nodes": [_node(node) for node in graph.nodes],
         "constants": {name: _attributes(how) for name, how in arrangements(graph).items()},
+        **({"grids": {n: _grid(grid) for n, grid in graph.grids.items()}} if graph.grids else {}),
     }
 
 
@@ -74,6 +84,7 @@ def decode_graph(data: Json, tensors: Mapping[str, Array]) -> Graph:
         tuple(_read_port(port) for port in _list(_get(data, "outputs"))),
         nodes,
         weights,
+        {name: _read_grid(grid) for name, grid in _mapping(data.get("grids", {})).items()},
     )
     check_ports(graph.inputs, graph.outputs, weights, graph.shapes)
     return graph
@@ -119,7 +130,12 @@ def decode_fixed(data: Json) -> FixedGraph:
 
 
 def _port(port: Port) -> Json:
-    return {"name": port.name, "shape": list(port.shape), "axes": list(port.axes)}
+    scale = {} if port.scale == 1 else {"scale": port.scale}
+    return {"name": port.name, "shape": list(port.shape), "axes": list(port.axes), **scale}
+
+
+def _grid(grid: Grid) -> Json:
+    return {"low": grid.low, "high": grid.high, "scale": grid.scale.tolist()}
 
 
 def _node(node: Node[Any]) -> Json:
@@ -140,6 +156,8 @@ def _plain(value: Any) -> Json:
     match value:
         case Format():
             return str(value)
+        case Round():
+            return value.name
         case Node():
             return _node(value)
         case tuple():
@@ -224,12 +242,25 @@ def _shape(data: Json) -> Shape:
 
 
 def _read_port(data: Json) -> Port:
-    port = Port(_text(_get(data, "name")), _shape(_get(data, "shape")), _shape(_get(data, "axes")))
+    scale = _number(data.get("scale", 1.0)) if isinstance(data, dict) else 1.0
+    port = Port(
+        _text(_get(data, "name")), _shape(_get(data, "shape")), _shape(_get(data, "axes")), scale
+    )
+    if not 0 < scale < math.inf:
+        raise _damaged(scale, "a positive scale")
     if sorted(port.axes) != list(range(len(port.shape))) or min(port.shape, default=0) < 1:
         raise _damaged(f"shape {port.shape}, axes {port.axes}", "positive sizes, each axis once")
     if math.prod(port.shape) > MAX_ELEMENTS:
         raise _damaged(port.shape, f"at most {MAX_ELEMENTS} elements")
     return port
+
+
+def _read_grid(data: Json) -> Grid:
+    low, high = (_integer(_get(data, end), MAX_GRID) for end in ("low", "high"))
+    scale = np.array([_number(item) for item in _list(_get(data, "scale"))], np.float32)
+    if not scale.size or not (np.isfinite(scale) & (scale > 0)).all():
+        raise _damaged(scale[:4], "positive scales")
+    return Grid(low, high, scale)
 
 
 def _read_node(data: Json, ops: Mapping[str, type]) -> Node[Any]:
@@ -251,7 +282,7 @@ def _read_op(kind: type, data: Json) -> Any:
     if sorted(_mapping(data)) != sorted(hints):
         raise _damaged(f"{kind.__name__} with {sorted(data)}", f"{kind.__name__} with {[*hints]}")
     found = {
-        name: _integer(data[name], 1 << MAX_WIDTH)
+        name: _integer(data[name], RAW[kind, name])
         if (kind, name) in RAW
         else _read(hint, data[name])
         for name, hint in hints.items()
@@ -287,6 +318,10 @@ def _read(hint: Any, data: Json) -> Any:
         return data
     if origin is Node:
         return _read_node(data, BODY_OPS)
+    if hint is Round:
+        if _text(data) not in Round.__members__:
+            raise _damaged(data, "a known rounding")
+        return Round[data]
     if isinstance(hint, enum.EnumType):
         try:
             return hint(_text(data))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import ceil, floor
+
 import numpy as np
 
 from ..frontend.errors import FormatError, UnsupportedOpError
@@ -49,7 +52,7 @@ def _onto(
     builder: Builder, node: Node[Op], x: str, bounds: tuple[int, int], fraction: int, output: str
 ) -> None:
     """``x`` rounded to multiples of ``2^-fraction``, and held within raw bounds."""
-    low, high = bounds
+    low, high = _reached(builder, x, bounds, fraction)
     op = node.op
     assert isinstance(op, Quantize)
     match op.rounding:
@@ -65,6 +68,19 @@ def _onto(
         return
     near = builder.cast(builder.new(f"{node.name}.near"), x, target)
     builder.exact(output, Clamp(low, high), near)
+
+
+def _reached(builder: Builder, x: str, bounds: tuple[int, int], fraction: int) -> tuple[int, int]:
+    """The raw bounds; where no format has room for them, those of what ``x`` may be."""
+    low, high = bounds
+    if max(-low, high) < 1 << MAX_WIDTH - 1:
+        return bounds
+    source = builder.bounds[x]
+    least, most = (
+        Fraction(end) * Fraction(2) ** (fraction - source.fraction)
+        for end in (source.low, source.high)
+    )
+    return max(low, min(floor(least), high)), min(high, max(ceil(most), low))
 
 
 def _raised(builder: Builder, node: Node[Op], x: str, fraction: int) -> str:

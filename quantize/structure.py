@@ -15,6 +15,7 @@ from ..frontend.ops import (
     Add,
     Array,
     BatchNorm,
+    Bipolar,
     Computable,
     Concat,
     Conv,
@@ -26,6 +27,7 @@ from ..frontend.ops import (
     MatMul,
     Mul,
     PRelu,
+    Quantize,
     RmsNorm,
     Shape,
     SimpleRnn,
@@ -90,7 +92,7 @@ def _patterns(op: Computable) -> tuple[str, ...]:
     match op:
         case Dense() | Conv() | ConvTranspose():
             return ("vc", "vcc")
-        case Lut() | Leaky() | PRelu() | RmsNorm():
+        case Lut() | Leaky() | PRelu() | RmsNorm() | Bipolar():
             return ("vc",)
         case Mul() | MatMul() | Add() | Sub():
             return ("vv", "vc", "cv")
@@ -100,7 +102,7 @@ def _patterns(op: Computable) -> tuple[str, ...]:
             return ("vv+",)
         case BatchNorm():
             return ("vcccc",)
-        case LayerNorm():
+        case LayerNorm() | Quantize():
             return ("vcc",)
         case SimpleRnn() | Lstm():
             return ("vccc",)

@@ -104,7 +104,7 @@ class Simulator:
         Raises:
             ModelError: a value lies outside the format.
         """
-        return self._leave(self.trace_raw(self.graph.inputs[0].enter(raw)))
+        return self._leave(self.trace_raw(self.graph.inputs[0].arrange(raw)))
 
     def trace_raw(self, raw: Array) -> dict[str, Array]:
         """As :meth:`run_raw`, with inputs and outputs in the layout of the hardware."""
@@ -128,13 +128,14 @@ class Simulator:
         )
 
     def _leave(self, values: dict[str, Array]) -> dict[str, Array]:
-        return values | {port.name: port.leave(values[port.name]) for port in self.graph.outputs}
+        return values | {port.name: port.restore(values[port.name]) for port in self.graph.outputs}
 
     def predict(self, x: Array) -> Array:
-        """Outputs as floats (value = raw · 2^-F) for samples in the user's layout."""
+        """Outputs as floats (value = raw · 2^-F, times the port's scale) for samples in the user's
+        layout."""
         (port,) = self.graph.outputs
         raw = self.run(x)[port.name]
-        raw *= self.graph.formats[port.name].step
+        raw *= self.graph.formats[port.name].step * port.scale
         return raw
 
     def _blocks(self, x: Array, enter: Callable[[Array], Array]) -> dict[str, Array]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from lutra.frontend.errors import FormatError, ModelError
 from lutra.frontend.graph import Graph, evaluate
+from lutra.frontend.onnx.exporter import to_onnx
 from lutra.frontend.ops import (
     Array,
     Concat,
@@ -19,12 +22,15 @@ from lutra.frontend.ops import (
 )
 from lutra.quantize.calibrate import calibrate
 from lutra.quantize.fixed import FixedGraph
+from lutra.quantize.fixed_onnx import FixedModel, load_fixed, save_fixed
 from lutra.quantize.formats import Format
 from lutra.quantize.lower import lower
 from lutra.quantize.precision import LayerSettings, Settings
 from lutra.sim.simulator import Simulator
 
+from .onnx_models import run
 from .quantised_graphs import Quantised
+from .test_end_to_end import verified
 
 
 def lowered(graph: Graph, settings: Settings | None = None) -> FixedGraph:
@@ -170,3 +176,63 @@ def test_a_value_that_grows_too_wide_is_refused_by_name() -> None:
         lowered(net.graph())
     eight = Settings(layers={"d1": LayerSettings(format=Format(True, 8, 4))})
     lowered(net.graph(), eight)
+
+
+def network() -> Graph:
+    """A little of everything that a model says in powers of two."""
+    net = Quantised((6, 6, 2))
+    net.quantize("q0", "x", 2**-4)
+    net.conv("c1", "q0", (3, 3, 2, 4), [2**-4, 2**-3, 2**-4, 2**-6], 2**-8)
+    net.add("r1", Relu(), "c1")
+    net.quantize("q1", "r1", 2**-2, low=0, high=15, rounding=Round.UP)
+    net.conv("c2", "q1", (3, 3, 1, 4), 2**-5, groups=4)
+    net.quantize("q2", "c2", 2**-3, low=-7, high=7, zero=1, shifted=True)
+    net.sum("sum", "q2", "q1")
+    net.bipolar("b", "sum", 0.5)
+    net.add("flat", Flatten(), "b")
+    net.dense("d", "flat", (144, 5), 2**-3)
+    net.quantize("q3", "d", 0.25, low=0, high=200, zero=100, rounding=Round.CEIL)
+    return net.graph()
+
+
+def test_onnx_says_the_same() -> None:
+    """Scales of powers of two: nothing is rounded anywhere but where the graph says so."""
+    graph = network()
+    x = inputs((6, 6, 2), 20)
+    (theirs,) = run(to_onnx(graph), x=x)
+    assert np.array_equal(theirs, evaluate(graph, {"x": x})["q3"])
+
+
+@pytest.mark.parametrize(("how", "shifted"), MODES)
+@pytest.mark.parametrize("zero", [0, 3, [1, 0, -2, 5]])
+@pytest.mark.parametrize("low", [-128, -127])
+def test_every_form_in_onnx(how: Round, shifted: bool, zero: int | list[int], low: int) -> None:
+    net = Quantised((2, 2, 4))
+    net.add("p", MaxPool(Window.of((1, 1))), "x")
+    net.quantize("q", "p", 0.25, low=low, zero=zero, rounding=how, shifted=shifted)
+    graph = net.graph()
+    x = inputs((2, 2, 4), 20)
+    (theirs,) = run(to_onnx(graph), x=x)
+    assert np.array_equal(theirs, evaluate(graph, {"x": x})["q"])
+
+
+def test_saving_and_loading_change_nothing(tmp_path: Path) -> None:
+    graph = network()
+    model = FixedModel(graph, expect_equal(graph, inputs((6, 6, 2), 20)))
+    save_fixed(model, tmp_path / "fixed.onnx")
+    loaded = load_fixed(tmp_path / "fixed.onnx")
+    for mine, theirs in ((graph, loaded.source), (model.fixed, loaded.fixed)):
+        assert mine.nodes == theirs.nodes
+        assert mine.inputs == theirs.inputs
+        for name, value in mine.constants.items():
+            assert np.array_equal(value, theirs.constants[name])
+    for name, grid in graph.grids.items():
+        other = loaded.source.grids[name]
+        assert (grid.low, grid.high) == (other.low, other.high)
+        assert np.array_equal(grid.scale, other.scale)
+
+
+def test_equals_csim(tmp_path: Path) -> None:
+    fixed = lowered(network())
+    result = verified(fixed, inputs((6, 6, 2), 30), tmp_path)
+    assert (result.wrong, result.first) == (0, None)

@@ -8,10 +8,10 @@ from typing import Any, assert_never
 import numpy as np
 
 from .. import ops
-from ..errors import UnsupportedOpError
 from ..graph import Node
 from ..ops import Op
 from .layout import channels_first, channels_last, keeps_order, operand, place
+from .write_quantization import bipolar, quantize
 from .write_recurrent import gru, lstm, simple_rnn
 from .write_window import average_pool, conv, conv_transpose, spatial, window_attributes
 from .writer import Writer
@@ -86,10 +86,10 @@ def write_node(writer: Writer, node: Node[Op]) -> None:
             lstm(writer, node, op)
         case ops.Gru() as op:
             gru(writer, node, op)
-        case ops.Quantize() | ops.Bipolar():
-            raise UnsupportedOpError(
-                "a quantised network cannot be exported", found=type(node.op).__name__
-            )
+        case ops.Quantize() as op:
+            quantize(writer, node, op)
+        case ops.Bipolar() as op:
+            bipolar(writer, node, op)
         case _:
             assert_never(node.op)
 
