@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..ops import HardSwish, LogSoftmax, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
-from . import functions, quantised, reduce, select
+from . import functions, quantised, reduce, resize, select
 from .activation import (
     always,
     clip,
@@ -34,7 +34,7 @@ from .normalisation import (
     layer_norm,
     rms_norm,
 )
-from .rearrange import concat, pad, resize, slice_, split
+from .rearrange import concat, pad, slice_, split
 from .recurrent import absent, gru, lstm, rnn
 from .reshape import flatten, reshape, squeeze, transpose, unsqueeze
 from .shape import cast, constant_of_shape, shape_of
@@ -51,17 +51,6 @@ _POOL = _WINDOW | {"ceil_mode": anything}
 _CONV = _WINDOW | {"group": anything}
 _CONSTANT = ("value", "value_float", "value_floats", "value_int", "value_ints")
 _NORM = {"axis": anything, "epsilon": anything, "stash_type": only(1)}
-_RESIZE = {
-    "antialias": only(0),
-    "axes": anything,
-    "coordinate_transformation_mode": anything,
-    "cubic_coeff_a": anything,
-    "exclude_outside": anything,
-    "extrapolation_value": anything,
-    "keep_aspect_ratio_policy": only("stretch"),
-    "mode": only("nearest"),
-    "nearest_mode": anything,
-}
 _RECURRENT = {
     "activation_alpha": absent("use the plain activations"),
     "activation_beta": absent("use the plain activations"),
@@ -121,7 +110,6 @@ FORMS: Mapping[str, Form] = {
     "RNN": Form(22, rnn, _RECURRENT, outputs=2),
     "Relu": Form(14, always(Relu()), {}),
     "Reshape": Form(25, reshape, {"allowzero": only(0, 1)}),
-    "Resize": Form(19, resize, _RESIZE),
     "Selu": Form(22, elementwise(selu), {"alpha": anything, "gamma": anything}),
     "Shape": Form(25, shape_of, {"end": anything, "start": anything}),
     "Sigmoid": Form(13, always(Sigmoid()), {}),
@@ -137,9 +125,9 @@ FORMS: Mapping[str, Form] = {
     "Tanh": Form(13, always(Tanh()), {}),
     "Transpose": Form(25, transpose, {"perm": anything}),
     "Unsqueeze": Form(25, unsqueeze, {"axes": anything}),
-    "Upsample": Form(10, resize, {"mode": only("nearest"), "scales": anything}),
     **functions.FORMS,
     **reduce.FORMS,
+    **resize.FORMS,
     **select.FORMS,
 }
 """The ONNX ops that are understood.  The tests hold this against the onnx package."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
 
 from ..errors import ModelError, ShapeError
-from ..ops import Pad, Shape, Slice, Upsample
+from ..ops import Pad, Slice
 from ..ops.base import MAX_ELEMENTS
 from .arithmetic import aligned
 from .call import Call, expect_distinct, meant, shown
@@ -170,72 +169,3 @@ def _repeats(mode: str, size: int, before: int, after: int) -> list[int]:
         raise RefusedError("reflects more than there is; supported: less than the axis")
     expect_foldable((before + size + after,))
     return [int(i) for i in np.pad(np.arange(size), (before, after), PAD_MODES[mode])]
-
-
-REPEATS = {
-    ("asymmetric", "floor"),
-    ("half_pixel", "round_prefer_floor"),
-    ("half_pixel", "round_prefer_ceil"),
-    ("half_pixel_symmetric", "round_prefer_floor"),
-    ("half_pixel_symmetric", "round_prefer_ceil"),
-    ("pytorch_half_pixel", "round_prefer_floor"),
-    ("pytorch_half_pixel", "round_prefer_ceil"),
-    ("tf_half_pixel_for_nn", "floor"),
-}
-"""Coordinates and rounding with which the nearest of an upsampling by integers is a repetition.
-
-Output j of n / s positions is of input (j + 1/2) / s - 1/2, rounded, or of j / s or (j + 1/2) / s,
-rounded down: each is j // s for every integer s.
-"""
-
-
-def resize(builder: Builder, call: Call) -> Value:
-    """Upsampling by integers that repeats each value; the sizes may be given instead."""
-    x = call.data()
-    if call.since >= 11:
-        way = (
-            call.get("coordinate_transformation_mode", "half_pixel"),
-            call.get("nearest_mode", "round_prefer_floor"),
-        )
-        if way not in REPEATS:
-            raise RefusedError(f"is by {shown(' and '.join(way))}; supported: asymmetric and floor")
-    sizes = _resized(builder, call, x)
-    factors = [new // old for new, old in zip(sizes, x.shape, strict=True)]
-    if min(factors) < 1 or any(
-        old * factor != new for old, factor, new in zip(x.shape, factors, sizes, strict=True)
-    ):
-        raise RefusedError(f"from {x.shape} to {sizes}; supported: to multiples")
-    wide = [axis for axis, factor in enumerate(factors) if factor > 1]
-    still = [axis for axis in range(len(factors)) if axis not in wide]
-    if len(still) < 1:
-        raise RefusedError("repeats along every axis; supported: all but the channels")
-    # Our last axis has no factor; where the last of ONNX has one, another goes there.
-    channels = still[-1] if still[-1] == len(factors) - 1 else still[0]
-    order = (*(axis for axis in range(len(factors)) if axis != channels), channels)
-    op = Upsample(tuple(factors[axis] for axis in order[:-1]))
-    return builder.between(op, order, x, call.name, call.output)
-
-
-def _resized(builder: Builder, call: Call, x: Activation) -> Shape:
-    """The shape of the result without the batch, from scales or sizes."""
-    scales = call.get("scales", None)
-    at = 1 if call.since < 11 else 2
-    if scales is None and call.value(at) is not None:
-        scales = [float(scale) for scale in call.weight(at).array.reshape(-1)]
-    shape = [builder.batch or 0, *x.shape]
-    wanted = call.integers(3) if call.value(3) is not None else []
-    if bool(scales) == bool(wanted):
-        raise ModelError("must have either scales or sizes", found=(scales, wanted))
-    given = scales or wanted
-    axes = call.get("axes", None) or list(range(x.rank))
-    if len(axes) != len(given) or any(not -x.rank <= axis < x.rank for axis in axes):
-        raise ShapeError("has too few scales", found=given, expected=f"{x.rank} numbers")
-    expect_distinct(axes, x.rank)
-    found: list[float] = list(shape)
-    for axis, number in zip(axes, given, strict=True):
-        if axis % x.rank == 0 and number != (1 if scales else shape[0]):
-            raise RefusedError("resizes the batch")
-        found[axis] = number * shape[axis] if scales else number
-    if any(not math.isfinite(number) or number != round(number) for number in found):
-        raise RefusedError(f"has scales {given}; supported: integers")
-    return tuple(int(number) for number in found[1:])
