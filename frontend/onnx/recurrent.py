@@ -121,6 +121,7 @@ def _translate(
         )
     directions = _directions(call)
     weights = _weights(call, x, len(directions), gates)
+    _expect_start(call, len(directions), weights.hidden)
     whole = call.used[0] or not any(call.used)
     final = len(call.used) > 1 and call.used[1]
     outputs: list[Activation] = []
@@ -176,6 +177,26 @@ def _expect_plain(call: Call) -> None:
             raise RefusedError(f"has an {what} that is not zero; export without a start state")
     if call.value(7) is not None:
         raise RefusedError("has peepholes (P); export without them")
+
+
+def _expect_start(call: Call, directions: int, hidden: int) -> None:
+    """Raise a ShapeError unless the start states, which are zero, are the layer's.
+
+    PyTorch's newer exporter writes an LSTM with projections as one without, which only the shape
+    of its cell betrays.
+    """
+    axis = 1 if call.get("layout", 0) else 0
+    for i in (5, 6):
+        state = call.value(i)
+        if isinstance(state, Constant):
+            shape = state.array.shape
+            if len(shape) != 3 or (shape[axis], shape[2]) != (directions, hidden):
+                raise ShapeError(
+                    "a start state does not fit the layer",
+                    found=shape,
+                    expected=f"{directions} directions and {hidden} units",
+                    remedy="An LSTM with projections (proj_size) has no form in ONNX; leave it out",
+                )
 
 
 def _weights(call: Call, x: Activation, directions: int, gates: int) -> _Weights:
