@@ -21,6 +21,8 @@ W: dict[str, Array] = {
     "few": np.array([[3, -1], [0, 0]]),
     "backwards": np.array([3, 2, 1]),
     "shuffled": np.array([2, 0, 3, 1, 1, 3, 0, 2, 1, 0, 3, 0, 0, 1, 3, 3, 1, 2]),
+    "pairs": np.array([[3, -1], [0, 0], [-4, 5]]),
+    "single": np.array([[3], [-4], [1], [1]]),
     "none": np.array([], np.int64),
     "floats": np.array([1.0], np.float32),
     "twice": np.array([1, 1, 2, 3]),
@@ -44,7 +46,19 @@ def single(op: str, inputs: str, shape: list[Any], opset: int = 17, **kw: Any) -
                  opset=opset)  # fmt: skip
 
 
+def in_rows(indices: str, *perm: int, **kw: Any) -> ModelProto:
+    """GatherND of a value whose batch is not in front."""
+    nodes = [
+        node("Transpose", ["x"], "turned", perm=list(perm)),
+        node("GatherND", ["turned", indices], "taken", **kw),
+        node("Transpose", ["taken"], "y", perm=[2, 0, 1] if indices == "single" else [1, 0]),
+    ]
+    return model(nodes, LINE, {indices: W[indices]})
+
+
 READ = [
+    in_rows("pairs", 1, 2, 0),
+    in_rows("single", 1, 2, 0),
     *(
         single("Gather", f"x {indices}", LINE, opset, axis=axis)
         for indices in ("few", "backwards", "shuffled", "one")
@@ -102,6 +116,9 @@ def test_an_axis_of_size_one_is_repeated() -> None:
         (single("Gather", "x floats", LINE, axis=1), "indices of type float32"),
         (single("Gather", "x none", LINE, axis=1), "takes nothing"),
         (single("Gather", "x one", LINE, axis=0), "over the batch"),
+        (in_rows("single", 0, 1, 2), "over the batch"),
+        (in_rows("pairs", 1, 0, 2), "over the batch"),
+        (in_rows("pairs", 1, 2, 0, batch_dims=1), "batch_dims"),
         (single("Tile", "x batches", IMAGE), "over the batch"),
         (single("Pad", "x cut", IMAGE, mode="edge"), "cuts values off and repeats others"),
         (single("CenterCropPad", "x sizes", IMAGE, 18, axes=[0, 1]), "over the batch"),

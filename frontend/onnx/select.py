@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,6 +37,29 @@ def gather(builder: Builder, call: Call) -> Value:
     if batch is not None and axis % x.rank < batch:
         batch += indices.ndim - 1
     return steps.done(y, batch)
+
+
+def gather_nd(builder: Builder, call: Call) -> Value:
+    """Indices along the first axes together, each of them a row of the second input."""
+    x, indices = call.data(anywhere=True), call.constant(1).array
+    if indices.dtype.kind != "i" or indices.ndim < 1:
+        raise ModelError("must take integers", found=f"{indices.dtype} of shape {indices.shape}")
+    *places, depth = indices.shape
+    if not 1 <= depth <= x.rank:
+        raise ShapeError("has indices for more axes than there are", found=depth, expected=x.rank)
+    if x.batch is not None and x.batch < depth:
+        raise RefusedError("is over the batch")
+    if indices.size == 0:
+        raise RefusedError("takes nothing; supported: one index and more")
+    sizes, rest = x.shape[:depth], x.shape[depth:]
+    if (indices < -np.array(sizes)).any() or (indices >= sizes).any():
+        raise ShapeError("takes what is not there", found=indices, expected=f"below {sizes}")
+    table = np.arange(math.prod(sizes)).reshape(sizes)
+    flat = table[tuple((indices % sizes).reshape(-1, depth).T)]
+    steps = Steps(builder, call)
+    y = steps.taken(steps.reshaped(x, (math.prod(sizes), *rest)), 0, [int(i) for i in flat])
+    y = steps.reshaped(y, (*places, *rest))
+    return steps.done(y, None if x.batch is None else x.batch - depth + len(places))
 
 
 def own_numbers(call: Call, x: Activation, numbers: Sequence[int], neutral: int) -> list[int]:
@@ -179,6 +203,7 @@ FORMS = {
     "DepthToSpace": Form(28, depth_to_space, {"blocksize": anything, "mode": only("DCR", "CRD")}),
     "Expand": Form(13, expand, {}),
     "Gather": Form(13, gather, {"axis": anything}),
+    "GatherND": Form(13, gather_nd, {"batch_dims": only(0)}),
     "SpaceToDepth": Form(28, space_to_depth, {"blocksize": anything, "mode": only("DCR", "CRD")}),
     "Tile": Form(13, tile, {}),
     "Trilu": Form(14, trilu, {"upper": only(0, 1)}),
