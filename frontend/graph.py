@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from .errors import LutraError, ModelError, ShapeError
+from .errors import LutraError, ModelError, ShapeError, UnsupportedOpError, clip
 from .ops import (
     Add,
     Array,
@@ -168,6 +168,7 @@ class Graph:
         nodes: in topological order; each value is defined once.
         constants: weights, float32, read-only.
         grids: of those constants that are quantised, the grid that they lie on.
+        notes: what a user should know of how the network was read from its file.
         shapes: shape of every value without the batch axis, inferred.
     """
 
@@ -177,6 +178,7 @@ class Graph:
     nodes: tuple[Node[Op], ...]
     constants: Mapping[str, Array]
     grids: Mapping[str, Grid] = field(default_factory=dict)
+    notes: tuple[str, ...] = field(default=(), compare=False)
     shapes: Mapping[str, Shape] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -203,6 +205,23 @@ class Graph:
     def consumers(self, value: str) -> list[Node[Op]]:
         """The nodes that read ``value``."""
         return [node for node in self.nodes if value in node.inputs]
+
+
+def expect_single(graph: Graph) -> tuple[Port, Port]:
+    """The one input and the one output.
+
+    Raises:
+        UnsupportedOpError: there are several; fixed-point networks have one of each.
+    """
+    for what, ports in (("input", graph.inputs), ("output", graph.outputs)):
+        if len(ports) != 1:
+            raise UnsupportedOpError(
+                f"the network has {len(ports)} {what}s",
+                found=", ".join(clip(port.name) for port in ports[:8]),
+                expected="one input and one output",
+                remedy="Import the part of it that gives one output, as --output NAME does",
+            )
+    return graph.inputs[0], graph.outputs[0]
 
 
 def infer_shapes(

@@ -11,7 +11,7 @@ from typing import assert_never
 import numpy as np
 
 from ..frontend.errors import ModelError
-from ..frontend.graph import Graph, Node, Port, evaluate
+from ..frontend.graph import Graph, Node, Port, evaluate, expect_single
 from ..frontend.layer_file import check_layers
 from ..frontend.ops import (
     Array,
@@ -184,7 +184,7 @@ def gate_format(bits: int, signed: bool) -> Format:
 
 def check_data(graph: Graph, x: Array) -> Array:
     """Samples for the one input of ``graph``; see :func:`check_samples`."""
-    (port,) = graph.inputs
+    port, _ = expect_single(graph)
     return check_samples(port, x)
 
 

@@ -7,7 +7,7 @@ from typing import assert_never
 import numpy as np
 
 from ..frontend.errors import FormatError, LutraError, UnsupportedOpError
-from ..frontend.graph import Graph, Node
+from ..frontend.graph import Graph, Node, expect_single
 from ..frontend.ops import (
     Abs,
     Add,
@@ -88,9 +88,10 @@ def lower(graph: Graph, precision: Precision) -> FixedGraph:
     """Lower every node of ``graph`` that an output needs, with the formats of ``precision``.
 
     Raises:
-        UnsupportedOpError: an op has no fixed-point form.
+        UnsupportedOpError: an op has no fixed-point form, or there are several inputs or outputs.
         FormatError: an exact result is wider than 53 bits.
     """
+    expect_single(graph)
     graph = drop_unused(graph)
     builder = Builder(graph, precision)
     for port in graph.inputs:

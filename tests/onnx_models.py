@@ -10,18 +10,20 @@ import onnxruntime as ort
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from lutra.frontend.graph import Graph, Node, Port, evaluate
+from lutra.frontend.onnx.importer import from_onnx, literal
+from lutra.frontend.onnx.options import DEFAULTS, ImportOptions
 from lutra.frontend.ops import Array, Op, Shape
 
 
-def run(model: ModelProto, **feeds: Array) -> list[Array]:
-    """The model's outputs by onnxruntime, on one thread."""
+def run(model: ModelProto, names: Sequence[str] | None = None, /, **feeds: Array) -> list[Array]:
+    """The model's outputs, or those with these names, by onnxruntime, on one thread."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    outputs: list[Array] = session.run(None, feeds)
+    outputs: list[Array] = session.run(names, feeds)
     return outputs
 
 
@@ -38,18 +40,21 @@ def model(
     shape: Sequence[int | str | None],
     weights: dict[str, Array] | None = None,
     *,
-    output: str = "y",
+    output: str | Sequence[str] = "y",
     opset: int = 17,
     rank: int | None = None,
     **kw: Any,
 ) -> ModelProto:
-    """A model that reads 'x' of ``shape`` (batch included) and gives ``output``."""
+    """A model that reads 'x' of ``shape`` (batch included) and gives ``output``, or several."""
     ranks: list[str] | None = None if rank is None else [f"d{i}" for i in range(rank)]
     graph = helper.make_graph(
         list(nodes),
         "test",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ranks)],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ranks)
+            for name in ([output] if isinstance(output, str) else output)
+        ],
         [numpy_helper.from_array(np.asarray(v), k) for k, v in (weights or {}).items()],
     )
     kw.setdefault("ir_version", 8)
@@ -97,4 +102,35 @@ def assert_same(graph: Graph, original: ModelProto, batch: int = 3) -> Graph:
     (theirs,) = run(original, **{port.name: x})
     (ours,) = evaluate(graph, {port.name: x}).values()
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    return graph
+
+
+def assert_faithful(
+    original: ModelProto, *batches: int, options: ImportOptions = DEFAULTS
+) -> Graph:
+    """Our graph equals onnxruntime on the original file, for each size of the batch.
+
+    Whatever ports there are, and wherever the batch is in the file's; rounding as above.
+    """
+    graph, plain = from_onnx(original, options=options), literal(original, options=options)
+    names = [port.name for port in graph.outputs]
+    shown = ModelProto.FromString(original.SerializeToString())
+    declared = {port.name for port in shown.graph.output}
+    shown.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        for name in names
+        if name not in declared
+    )
+    read = {port.name for port in graph.inputs}
+    for batch in batches:
+        feeds = {
+            port.name: data((batch, *port.outer_shape), i) for i, port in enumerate(graph.inputs)
+        }
+        theirs = {name: plain.values[name].leave(x) for name, x in feeds.items()}
+        theirs |= {p.name: data((1,)) for p in shown.graph.input if p.name not in read}
+        ours = evaluate(graph, feeds)
+        for name, value in zip(names, run(shown, names, **theirs), strict=True):
+            found = plain.values[name].leave(ours[name])
+            assert found.shape == value.shape
+            np.testing.assert_allclose(found, value, rtol=1e-4, atol=1e-5)
     return graph

@@ -7,29 +7,34 @@ refused, together with everything else in the model that is.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from ..errors import LutraError, ModelError, ShapeError, UnsupportedOpError, clip
 from ..graph import Graph
 from ..names import Names
-from ..ops import Array, Shape
-from ..ops.base import MAX_ELEMENTS
+from ..ops import Array
 from ..passes import simplify
-from .call import call_of, check_form
+from .call import Call, Form, call_of, check_form
 from .nodes import FORMS, OTHER_FORMS
+from .options import DEFAULTS, ImportOptions
+from .ports import (
+    Input,
+    choose_outputs,
+    entered,
+    expect_one_batch,
+    expect_shapes,
+    read_input,
+    readings,
+)
 from .read import check_structure, read_model
 from .schema import schema_of
-from .tensor import read_tensor, type_name
-from .values import Activation, Builder, Constant, RefusedError, Unknown
-
-MAX_RANK = 4
-"""Most axes of the input, the batch among them."""
+from .tensor import read_tensor
+from .values import Activation, Builder, Constant, RefusedError, Unknown, Value
 
 SHOWN = 8
 """Most refusals that a message lists, and most nodes of each; the error itself holds all."""
@@ -59,29 +64,30 @@ class UnsupportedModelError(UnsupportedOpError):
         self.refusals = tuple(refusals)
 
 
-def load(path: str | Path) -> Graph:
+def load(path: str | Path, options: ImportOptions = DEFAULTS) -> Graph:
     """Read an ONNX file into a float graph.
 
     Raises:
-        ModelError: the file cannot be read, is not ONNX, or contradicts itself.
+        ModelError: the file cannot be read, is not ONNX, or contradicts itself or the options.
         ShapeError: shapes do not fit, or are left open beyond the batch.
         UnsupportedModelError: it holds what our graph cannot express, all of it named.
     """
-    return from_onnx(read_model(path), str(path))
+    return from_onnx(read_model(path), str(path), options)
 
 
-def from_onnx(model: ModelProto, file: str | None = None) -> Graph:
+def from_onnx(
+    model: ModelProto, file: str | None = None, options: ImportOptions = DEFAULTS
+) -> Graph:
     """The float graph of an ONNX model; ``file`` is named in errors, and holds external data.
+
+    Each input has its batch on the axis that is open, or on the first.  Where the model cannot be
+    read so, and all its shapes are fixed, it is taken whole: an input of one sample is then all
+    of the file's, and the graph's notes say so.
 
     Raises:
         LutraError: as :func:`load`.
     """
-    try:
-        return simplify(_Import(model, Path(file).parent if file else None).run().graph)
-    except LutraError as error:
-        if file:
-            error.in_file(file)
-        raise
+    return simplify(literal(model, file, options).graph)
 
 
 @dataclass(frozen=True)
@@ -98,46 +104,87 @@ class Literal:
     values: Mapping[str, Activation]
 
 
-def literal(model: ModelProto, file: str | None = None) -> Literal:
+def literal(
+    model: ModelProto, file: str | None = None, options: ImportOptions = DEFAULTS
+) -> Literal:
     """The float graph of an ONNX model before any pass; arguments as for :func:`from_onnx`.
 
     Raises:
         LutraError: as :func:`load`.
     """
     try:
-        return _Import(model, Path(file).parent if file else None).run()
+        source = _Source(model, Path(file).parent if file else None, options)
+        first: LutraError | None = None
+        for axis in source.readings:
+            try:
+                return _Import(source, axis).run()
+            except (UnsupportedModelError, ShapeError) as error:
+                first = first or error
+        assert first is not None  # there is a reading, and each of them returns or raises
+        raise first
     except LutraError as error:
         if file:
             error.in_file(file)
         raise
 
 
-class _Import:
-    """One walk over the nodes of one model."""
+class _Source:
+    """A model, and what does not depend on how it is read."""
 
-    def __init__(self, model: ModelProto, folder: Path | None) -> None:
-        opset = check_structure(model)
+    def __init__(self, model: ModelProto, folder: Path | None, options: ImportOptions) -> None:
+        self.opset = check_structure(model)
         self.graph = model.graph
         self.folder = folder
-        self.functions = {(f.domain, f.name) for f in model.functions}
-        self.refused: dict[tuple[str, str], list[str]] = {}
-        self.damage: LutraError | None = None
-        self.defined = {name for node in self.graph.node for name in node.output if name}
-        self.read = {name for node in self.graph.node for name in node.input}
-        self.read |= {port.name for port in self.graph.output}
-        constants = {tensor.name for tensor in self.graph.initializer}
-        self.inputs = [port for port in self.graph.input if port.name not in constants]
-        names = self.defined | constants | {port.name for port in self.inputs}
-        self.builder = Builder(opset, None, names)
-        self.sources: dict[str, str] = {}
-
-    def run(self) -> Literal:
         if not self.graph.node:
             raise ModelError("the model has no nodes", remedy="Export it again")
+        self.functions = {(f.domain, f.name) for f in model.functions}
+        self.defined = {name for node in self.graph.node for name in node.output if name}
+        self.constants = [
+            Constant(tensor.name, _Reader(tensor, folder)) for tensor in self.graph.initializer
+        ]
+        constants = {constant.name for constant in self.constants}
+        ports = [port for port in self.graph.input if port.name not in constants]
+        if not ports:
+            raise ModelError("the model has no input", expected="one")
+        expect_shapes(options.shapes, ports)
+        self.names = self.defined | constants | {port.name for port in ports}
+        self.outputs = choose_outputs(self.graph.output, options, self.names)
+        self.live, self.read = _live(self.graph, self.outputs.names)
+        self.inputs: dict[str, Input | LutraError | None] = {}
+        for port in ports:
+            if port.name in self.inputs:
+                raise _twice(port.name)
+            self.inputs[port.name] = None
+            if port.name in self.read:
+                try:
+                    self.inputs[port.name] = read_input(port, options.shapes)
+                except LutraError as error:
+                    self.inputs[port.name] = error
+        found = [input for input in self.inputs.values() if isinstance(input, Input)]
+        self.readings = readings(found, self.graph)
+
+
+class _Import:
+    """One walk over the nodes of one model, with the batch of its inputs on one axis."""
+
+    def __init__(self, source: _Source, axis: int | None) -> None:
+        self.source = source
+        self.axis = axis
+        self.graph = source.graph
+        self.functions = source.functions
+        self.folder = source.folder
+        self.read = source.read
+        self.refused: dict[tuple[str, str], list[str]] = {}
+        self.damage: LutraError | None = None
+        self.builder = Builder(source.opset, None, source.names)
+        self.sources: dict[str, str] = {}
+        self.notes = list(source.outputs.notes)
+
+    def run(self) -> Literal:
         self.enter_constants()
         self.enter_inputs()
-        for node, name in zip(self.graph.node, self.node_names(), strict=True):
-            self.visit(node, name)
+        for i, (node, name) in enumerate(zip(self.graph.node, self.node_names(), strict=True)):
+            self.visit(node, name, i in self.source.live)
         outputs = self.outputs()
         if self.refused:
             raise UnsupportedModelError(
@@ -145,56 +192,75 @@ class _Import:
             )
         if self.damage:
             raise self.damage
-        graph = self.builder.finish(self.graph.name, self.sources, outputs)
+        graph = self.builder.finish(self.graph.name, self.sources, outputs, tuple(self.notes))
         return Literal(graph, self.builder.found())
 
     def enter_constants(self) -> None:
         if self.graph.sparse_initializer:
             self.refuse("sparse weights", "not supported", "the model")
-        for tensor in self.graph.initializer:
-            self.define(tensor.name, "weight")
-            self.builder.values[tensor.name] = Constant(tensor.name, self.reader(tensor))
-
-    def reader(self, tensor: TensorProto) -> _Reader:
-        return _Reader(tensor, self.folder)
+        for constant in self.source.constants:
+            self.define(constant.name, "weight")
+            self.builder.values[constant.name] = constant
 
     def enter_inputs(self) -> None:
-        if not self.inputs:
-            raise ModelError("the model has no input", expected="one")
-        self.refuse_further("input", self.inputs)
-        for port in self.inputs:
-            self.define(port.name, "input")
-            self.builder.values[port.name] = Unknown()
+        batches: dict[str, int | str] = {}
+        for name, input in self.source.inputs.items():
+            self.define(name, "input")
+            self.builder.values[name] = Unknown()
+            if input is None:
+                self.notes.append(f"the input '{clip(name)}' is left out: nothing reads it")
+                continue
             try:
-                batch, shape = _input_shape(port)
+                if isinstance(input, LutraError):
+                    raise input
+                batches[name], shape = entered(input, self.axis)
             except LutraError as error:
                 self.keep(error)
                 continue
-            self.builder.batch = batch
-            internal = self.builder.new(port.name, shape)
-            self.sources[port.name] = internal
-            self.builder.values[port.name] = Activation(internal, shape)
+            internal = self.builder.new(name, shape)
+            self.sources[name] = internal
+            self.builder.values[name] = x = Activation(internal, shape, batch=self.axis)
+            self.note_place("input", name, x)
+        try:
+            self.builder.batch = expect_one_batch(batches)
+        except LutraError as error:
+            self.keep(error)
+
+    def note_place(self, what: str, name: str, value: Activation) -> None:
+        """Say where the batch of a port is, unless it is first."""
+        if value.batch is None:
+            self.notes.append(f"the {what} '{clip(name)}' is taken whole, as one sample")
+        elif value.batch:
+            self.notes.append(f"the {what} '{clip(name)}' has its batch on axis {value.batch}")
 
     def outputs(self) -> dict[str, Activation]:
-        if not self.graph.output:
-            raise ModelError("the model has no output", expected="one")
-        self.refuse_further("output", self.graph.output)
-        found = {}
-        for port in self.graph.output:
-            value = self.builder.values.get(port.name) if port.name else None
+        for name, reason in self.source.outputs.refused:
+            self.refuse("an output", reason, name)
+        found: dict[str, Activation] = {}
+        for name in self.source.outputs.names:
+            value = self.builder.values.get(name) if name else None
             if value is None:
-                self.keep(ModelError(f"no node defines the output '{clip(port.name)}'"))
+                self.keep(ModelError(f"no node defines the output '{clip(name)}'"))
             elif isinstance(value, Constant):
-                self.keep(ModelError(f"the output '{clip(port.name)}' depends on no input"))
-            elif isinstance(value, Activation) and value.batch:
-                self.refuse("an output", f"has its batch on axis {value.batch}", port.name)
+                self.keep(ModelError(f"the output '{clip(name)}' depends on no input"))
             elif isinstance(value, Activation):
-                found[port.name] = value
+                try:
+                    found[name] = self.builder.values[name] = y = self.placed(value)
+                except RefusedError as refusal:
+                    self.refuse("an output", str(refusal), name)
+                else:
+                    self.note_place("output", name, y)
         return found
 
-    def refuse_further(self, what: str, ports: Sequence[ValueInfoProto]) -> None:
-        for port in ports[1:]:
-            self.refuse(f"a second {what}", "supported: one", port.name)
+    def placed(self, y: Activation) -> Activation:
+        """An output with a batch axis where the inputs have one, and none where they have none."""
+        if self.axis is None:
+            return self.builder.whole(y)
+        if y.batch is not None and not y.merged:
+            return y
+        if self.builder.batch == 1:
+            return self.builder.batched(y, self.axis)
+        raise RefusedError("has its batch and other axes in one")
 
     def refuse(self, op: str, reason: str, name: str) -> None:
         self.refused.setdefault((op, reason), []).append(name)
@@ -207,10 +273,7 @@ class _Import:
         if not name:
             raise ModelError(f"the model has a {what} without a name")
         if name in self.builder.values:
-            raise ModelError(
-                f"the model defines '{clip(name)}' twice",
-                remedy="The file is damaged; export it again",
-            )
+            raise _twice(name)
 
     def node_names(self) -> list[str]:
         """A unique name for every node: its own where it has one to itself."""
@@ -224,13 +287,13 @@ class _Import:
             seen.add(name)
         return result
 
-    def visit(self, node: NodeProto, name: str) -> None:
-        """Translate one node, or note why it cannot be."""
+    def visit(self, node: NodeProto, name: str, live: bool) -> None:
+        """Translate one node, or note why it cannot be; those that nothing needs are left out."""
         for value in node.input:
             if value and value not in self.builder.values:
                 problem = (
                     "is read before the node that defines it, or by way of itself"
-                    if value in self.defined
+                    if value in self.source.defined
                     else "is defined nowhere"
                 )
                 raise ModelError(
@@ -242,7 +305,7 @@ class _Import:
         for value in outputs:
             self.define(value, "node output")
             self.builder.values[value] = Unknown()
-        if not outputs:
+        if not outputs or not live:
             return
         op = clip(f"{node.domain}::{node.op_type}" if node.domain else node.op_type)
         try:
@@ -270,11 +333,44 @@ class _Import:
         call = call_of(node, name, schema, self.builder, self.read, self.folder)
         if call is None:
             return
-        values = form.translate(self.builder, call)
+        values = self.attempt(form, call)
         found = values if isinstance(values, tuple) else (values,)
         for output, value in zip(node.output, found, strict=False):
             if output:
                 self.builder.values[output] = value
+
+    def attempt(self, form: Form, call: Call) -> Value | tuple[Value, ...]:
+        """The results of a node; for a batch of one also with that taken as an axis like others."""
+        try:
+            return form.translate(self.builder, call)
+        except (RefusedError, ShapeError) as error:
+            inputs = tuple(
+                self.builder.whole(value) if isinstance(value, Activation) else value
+                for value in call.inputs
+            )
+            if self.builder.batch != 1 or inputs == call.inputs:
+                raise
+            try:
+                return form.translate(self.builder, replace(call, inputs=inputs))
+            except (RefusedError, LutraError):
+                raise error from None
+
+
+def _live(graph: GraphProto, outputs: Iterable[str]) -> tuple[set[int], set[str]]:
+    """Which nodes the outputs need, by their places, and all that these and the outputs read."""
+    read = set(outputs)
+    live = set()
+    for i in reversed(range(len(graph.node))):
+        if any(name in read for name in graph.node[i].output if name):
+            live.add(i)
+            read.update(graph.node[i].input)
+    return live, read
+
+
+def _twice(name: str) -> ModelError:
+    return ModelError(
+        f"the model defines '{clip(name)}' twice", remedy="The file is damaged; export it again"
+    )
 
 
 @dataclass(frozen=True)
@@ -286,49 +382,6 @@ class _Reader:
 
     def __call__(self) -> Array:
         return read_tensor(self.tensor, self.folder)
-
-
-def _input_shape(port: ValueInfoProto) -> tuple[int | None, Shape]:
-    """The batch, None where it is symbolic, and the shape without it."""
-    what = f"the input '{clip(port.name)}'"
-    kind = port.type.tensor_type
-    if not port.type.HasField("tensor_type") or not kind.HasField("shape"):
-        raise ShapeError(
-            f"{what} is no tensor with a known shape",
-            expected="a shape that is fixed but for the batch",
-            remedy="Give the shape at the export",
-        )
-    if kind.elem_type not in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16):
-        raise ModelError(
-            f"{what} has a data type that is not supported",
-            found=type_name(kind.elem_type),
-            expected="float32, float64 or float16",
-        )
-    dims = kind.shape.dim
-    found = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims]
-    if not 2 <= len(dims) <= MAX_RANK:
-        raise ShapeError(
-            f"{what} has {len(dims)} axes",
-            found=found[:10],
-            expected=f"2 to {MAX_RANK}, batch first",
-        )
-    open_axes = [i for i, dim in enumerate(dims) if i and not dim.HasField("dim_value")]
-    if open_axes:
-        raise ShapeError(
-            f"{what} leaves more than the batch open: axis {', '.join(map(str, open_axes))}",
-            found=found,
-            expected="fixed sizes behind the batch",
-            remedy="Export it with fixed sizes, without dynamic axes but the first",
-        )
-    sizes = tuple(dim.dim_value for dim in dims if dim.HasField("dim_value"))
-    if min(sizes) < 1 or math.prod(sizes) > MAX_ELEMENTS:
-        raise ShapeError(
-            f"{what} has an impossible shape",
-            found=found,
-            expected=f"positive sizes, at most {MAX_ELEMENTS} elements",
-        )
-    batch = dims[0].dim_value if dims[0].HasField("dim_value") else None
-    return batch, tuple(dim.dim_value for dim in dims[1:])
 
 
 def _describe(refusal: Refusal) -> str:

@@ -50,7 +50,7 @@ class Steps:
     def turned(self, x: Activation, axes: Shape) -> Activation:
         """``x`` with its axes reordered."""
         y = self.builder.turned(x, axes, *self._names("turned"))
-        return self._noted(replace(y, batch=x.batch), x)
+        return self._noted(y.placed(x), x)
 
     def reshaped(self, x: Activation, shape: Shape) -> Activation:
         """``x`` in another shape of as many values."""

@@ -459,7 +459,13 @@ class Builder:
             )
         return value
 
-    def finish(self, name: str, inputs: dict[str, str], outputs: dict[str, Activation]) -> Graph:
+    def finish(
+        self,
+        name: str,
+        inputs: dict[str, str],
+        outputs: dict[str, Activation],
+        notes: tuple[str, ...] = (),
+    ) -> Graph:
         """The graph with the input and output ports that are given by their names in the file.
 
         Raises:
@@ -467,7 +473,7 @@ class Builder:
         """
         final = self._final = {internal: name for name, internal in inputs.items()}
         for port, y in list(outputs.items()):
-            if y.id in final:
+            if final.get(y.id, port) != port:
                 same = Transpose(tuple(range(len(y.shape))))
                 outputs[port] = y = self.emit(same, (y.id,), f"{port}_identity", port)
             final[y.id] = port
@@ -489,6 +495,7 @@ class Builder:
             ),
             {final[i]: value for i, value in self._weights.items() if i in final},
             {final[i]: grid for i, grid in self._grids.items() if i in final},
+            notes,
         )
 
     def found(self) -> dict[str, Activation]:
