@@ -13,7 +13,7 @@ from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
 from lutra.frontend.onnx.steps import runs_of
 from lutra.frontend.ops import Array, Dense
 
-from .onnx_models import assert_same, model, node
+from .onnx_models import assert_same, data, model, node
 
 IMAGE: list[Any] = ["N", 8, 4, 6]
 LINE: list[Any] = ["N", 4, 9]
@@ -56,7 +56,25 @@ def in_rows(indices: str, *perm: int, **kw: Any) -> ModelProto:
     return model(nodes, LINE, {indices: W[indices]})
 
 
+def beside(*parts: str, axis: int = 1, batch: int | str = "N") -> ModelProto:
+    """A Concat of data, x and r, and of constants, a and b, repeated for every sample."""
+    sizes = {"a": (2, 9), "b": (1, 9)} if axis == 1 else {"a": (4, 2), "b": (4, 1)}
+    nodes = [node("Relu", ["x"], "r"), node("Shape", ["x"], "n", end=1)]
+    weights: dict[str, Array] = {}
+    for name, size in sizes.items():
+        weights |= {f"{name}_row": data(size), f"{name}_size": np.array(size)}
+        nodes.append(node("Concat", ["n", f"{name}_size"], f"{name}_shape", axis=0))
+        nodes.append(node("Expand", [f"{name}_row", f"{name}_shape"], name))
+    nodes.append(node("Concat", parts, "y", axis=axis))
+    return model(nodes, [batch, *LINE[1:]], weights)
+
+
 READ = [
+    beside("a", "x"),
+    beside("x", "a", axis=2),
+    beside("a", "b", "x", "r", "b", axis=-1),
+    beside("b", "x", "a", "r", "x", "a", "a"),
+    beside("x", "b", "x", batch=3),  # repeated to three equal ones
     in_rows("pairs", 1, 2, 0),
     in_rows("single", 1, 2, 0),
     *(

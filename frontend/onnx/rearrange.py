@@ -7,12 +7,12 @@ from typing import Literal
 import numpy as np
 
 from ..errors import ModelError, ShapeError
-from ..ops import Pad, Slice
+from ..ops import Add, Array, Pad, Slice
 from ..ops.base import MAX_ELEMENTS
 from .arithmetic import aligned
 from .call import Call, expect_distinct, meant, shown
 from .shape import sliced
-from .steps import Steps
+from .steps import Steps, without
 from .values import Activation, Builder, Constant, RefusedError, Value, expect_foldable
 
 
@@ -30,13 +30,56 @@ def concat(builder: Builder, call: Call) -> Value:
         except (ValueError, OverflowError):
             raise ShapeError("constants cannot be joined", found=shapes, expected=axis) from None
         return Constant(call.output, lambda: joined, constants)
-    if constants:
-        raise RefusedError("joins a constant to data; supported: data alone")
-    data = [call.data(i, anywhere=True) for i in range(len(values))]
+    data = [
+        call.data(i, anywhere=True)
+        for i, value in enumerate(call.inputs)
+        if not isinstance(value, Constant)
+    ]
     if len({part.rank for part in data}) != 1:
         raise ShapeError("joins values of different ranks", found=[part.rank for part in data])
-    parts = tuple(aligned(builder, data))
-    return builder.joined(parts, call.axis(parts[0], axis), call.name, call.output)
+    parts = aligned(builder, data)
+    own = call.axis(parts[0], axis)
+    if constants:
+        return _around_constants(builder, call, parts, own)
+    return builder.joined(tuple(parts), own, call.name, call.output)
+
+
+def _around_constants(builder: Builder, call: Call, parts: list[Activation], axis: int) -> Value:
+    """Data and constants: the data with zeros in the constants' places, plus the constants."""
+    like, steps, left = parts[0], Steps(builder, call), iter(parts)
+    padded: list[Activation] = []
+    constants: list[Array] = []
+    zeros = 0
+    for index, value in enumerate(call.inputs):
+        if isinstance(value, Constant):
+            array = _of_each_sample(builder, call.weight(index).array, like, axis)
+            zeros += array.shape[axis]
+        else:
+            part = next(left)
+            array = np.zeros(part.shape, np.float32)
+            padded.append(steps.padded(part, axis, zeros, 0))
+            zeros = 0
+        constants.append(array)
+    padded[-1] = steps.padded(padded[-1], axis, 0, zeros)
+    y = steps.joined(padded, axis)
+    total = np.concatenate(constants, axis)
+    return steps.done(steps.apply(Add(), y, steps.weight("constants", total)))
+
+
+def _of_each_sample(builder: Builder, array: Array, like: Activation, axis: int) -> Array:
+    """A constant as a part of each sample, beside a value ``like`` it along an axis of ours."""
+    if array.ndim != like.rank:
+        raise ShapeError("joins values of different ranks", found=[array.ndim, like.rank])
+    if like.batch is not None:
+        first = array.take(0, like.batch)
+        whole = array.shape[like.batch] == (builder.batch or 1)
+        if like.merged or not whole or (array != np.expand_dims(first, like.batch)).any():
+            raise RefusedError("joins a constant that differs between samples")
+        array = first
+    if [n for i, n in enumerate(array.shape) if i != axis] != [*without(like, [axis])]:
+        raise ShapeError("joins shapes that do not fit", found=[array.shape, like.shape])
+    expect_foldable(array.shape)
+    return array
 
 
 def slice_(builder: Builder, call: Call) -> Value:
