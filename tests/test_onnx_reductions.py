@@ -14,7 +14,18 @@ from .onnx_models import assert_same, model, node
 
 SHAPE: list[Any] = ["N", 3, 2, 4]
 AXES = list(chain(*(combinations((1, 2, 3), n) for n in (1, 2, 3))))
-INPUTS_SINCE = {"ReduceMax": 18, "ReduceMean": 18, "ReduceSum": 13}
+INPUTS_SINCE = {
+    "ReduceL1": 18,
+    "ReduceL2": 18,
+    "ReduceLogSum": 18,
+    "ReduceLogSumExp": 18,
+    "ReduceMax": 18,
+    "ReduceMean": 18,
+    "ReduceMin": 18,
+    "ReduceProd": 18,
+    "ReduceSum": 13,
+    "ReduceSumSquare": 18,
+}
 
 
 @pytest.mark.parametrize("op", INPUTS_SINCE)

@@ -20,6 +20,7 @@ from ..ops import (
     Softmax,
 )
 from .call import Call, meant
+from .steps import Steps, rows_of
 from .values import Builder, Constant, RefusedError, Value
 
 Translator = Callable[[Builder, Call], Value]
@@ -111,7 +112,9 @@ def softmax(op: Softmax | LogSoftmax) -> Translator:
             after = range(own, len(x.shape))
             axes = [i for i in after if x.shape[i] != 1] or [len(x.shape) - 1]
         if len(axes) > 1:
-            raise RefusedError("is over several axes at once; supported: one")
+            steps = Steps(builder, call)
+            rows = steps.apply(op, rows_of(steps, x, axes))
+            return steps.done(steps.reshaped(rows, x.shape))
         return builder.between(op, _last(x.shape, axes[0]), x, call.name, call.output)
 
     return translate

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..ops import HardSwish, LogSoftmax, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
-from . import functions, quantised, reduce, resize, select
+from . import functions, quantised, reduce, resize, select, statistics
 from .activation import (
     always,
     clip,
@@ -94,7 +94,7 @@ FORMS: Mapping[str, Form] = {
     "HardSwish": Form(22, always(HardSwish()), {}),
     "Identity": Form(25, identity, {}),
     "LSTM": Form(22, lstm, _RECURRENT | {"input_forget": only(0)}, outputs=2, extra_outputs=True),
-    "LayerNormalization": Form(17, layer_norm, _NORM, extra_outputs=True),
+    "LayerNormalization": Form(17, layer_norm, _NORM, outputs=3),
     "LeakyRelu": Form(16, elementwise(leaky_relu), {"alpha": anything}),
     "LogSoftmax": Form(13, softmax(LogSoftmax()), {"axis": anything}),
     "MatMul": Form(13, matmul, {}),
@@ -129,6 +129,7 @@ FORMS: Mapping[str, Form] = {
     **reduce.FORMS,
     **resize.FORMS,
     **select.FORMS,
+    **statistics.FORMS,
 }
 """The ONNX ops that are understood.  The tests hold this against the onnx package."""
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..errors import ShapeError
-from ..ops import BatchNorm, GlobalAveragePool, LayerNorm, RmsNorm, Shape
+from ..ops import Add, BatchNorm, LayerNorm, Mul, Power, RmsNorm, Shape, Sub
 from .call import Call
 from .layout import channels_first
+from .linear import own_shape
+from .reduce import mean
+from .steps import Steps, rows_of
 from .values import Activation, Builder, RefusedError, Value
 
 
@@ -22,31 +27,86 @@ def batch_norm(builder: Builder, call: Call) -> Value:
     return builder.between(op, last, x, call.name, call.output, weights)
 
 
-def layer_norm(builder: Builder, call: Call) -> Value:
-    x = _over_last(call)
-    scale = call.weight(1)
-    sources = [scale] if call.value(2) is None else [scale, call.weight(2)]
-    _expect_sizes([source.array.shape for source in sources], x.shape[-1])
-    weights = [builder.weight(source, "vector", lambda v: v) for source in sources]
-    if len(weights) == 1:
-        weights.append(builder.add_weight(f"{scale.name}_offset", np.zeros_like(scale.array)))
-    op = LayerNorm(call.number("epsilon", LayerNorm().epsilon))
-    return builder.emit(op, (x.id, *weights), call.name, call.output, like=x)
+def layer_norm(builder: Builder, call: Call) -> tuple[Value, ...]:
+    """From one axis on, which are one row; the mean and the inverse deviation if they are read."""
+    x, axes = _normalised(call)
+    steps = Steps(builder, call)
+    rows = rows_of(steps, x, axes)
+    epsilon = call.number("epsilon", LayerNorm().epsilon)
+    scale = _row(builder, call, 1, x, axes)
+    offset = None if call.value(2) is None else _row(builder, call, 2, x, axes)
+    plain = scale is None or (offset is None and call.value(2) is not None)
+    if scale is None or plain:
+        scale = steps.weight("factor", np.ones(rows.shape[-1], np.float32))
+    if offset is None or plain:
+        offset = steps.weight("addend", np.zeros(rows.shape[-1], np.float32))
+    y = steps.reshaped(steps.apply(LayerNorm(epsilon), rows, scale, offset), x.shape)
+    if plain:
+        y = _scaled(steps, y)
+    further = _statistics(steps, x, axes, epsilon) if any(call.used[1:]) else ()
+    return (steps.done(y), *further)
+
+
+def _statistics(
+    steps: Steps, x: Activation, axes: Sequence[int], epsilon: float
+) -> tuple[Value, Value]:
+    """LayerNormalization's Mean and InvStdDev."""
+    middle = mean(steps, x, axes)
+    centred = steps.apply(Sub(), x, middle)
+    variance = mean(steps, steps.apply(Mul(), centred, centred), axes)
+    least = steps.weight("epsilon", np.full((1,) * len(x.shape), epsilon, np.float32))
+    return middle, steps.apply(Power(-0.5), steps.apply(Add(), variance, least))
 
 
 def rms_norm(builder: Builder, call: Call) -> Value:
-    x, scale = _over_last(call), call.weight(1)
-    _expect_sizes([scale.array.shape], x.shape[-1])
-    weight = builder.weight(scale, "vector", lambda v: v)
+    """From one axis on, which are one row."""
+    x, axes = _normalised(call)
+    steps = Steps(builder, call)
+    rows = rows_of(steps, x, axes)
+    scale = _row(builder, call, 1, x, axes)
+    factor = scale or steps.weight("factor", np.ones(rows.shape[-1], np.float32))
     op = RmsNorm(call.number("epsilon", RmsNorm().epsilon))
-    return builder.emit(op, (x.id, weight), call.name, call.output, like=x)
+    y = steps.reshaped(steps.apply(op, rows, factor), x.shape)
+    return steps.done(y if scale else _scaled(steps, y))
 
 
-def _over_last(call: Call) -> Activation:
+def _normalised(call: Call) -> tuple[Activation, Sequence[int]]:
+    """The data, and those of our axes that are normalised together, the last ones."""
     x = call.data(anywhere=True, merged=True)
-    if call.axis(x, call.get("axis", -1)) != len(x.shape) - 1 or x.batch == x.rank - 1:
-        raise RefusedError(f"attribute 'axis' is {call.get('axis', -1)}; supported: the last")
-    return x
+    first = call.axis(x, call.get("axis", -1))
+    if x.batch is not None and x.batch > call.get("axis", -1) % x.rank:
+        raise RefusedError("is over the batch")
+    return x, range(first, len(x.shape))
+
+
+def _row(
+    builder: Builder, call: Call, index: int, x: Activation, axes: Sequence[int]
+) -> str | None:
+    """A weight with one number for each value of a row; None where it has another shape."""
+    source = call.weight(index)
+    wanted = tuple(x.shape[axis] for axis in axes)
+    sizes = source.array.shape
+    if len(sizes) > len(wanted) and set(sizes[: -len(wanted)]) == {1}:
+        sizes = sizes[-len(wanted) :]
+    if sizes != wanted:
+        return None
+    return builder.weight(source, "vector", lambda v: v.reshape(-1))
+
+
+def _scaled(steps: Steps, y: Activation) -> Activation:
+    """A factor and an addend of any shape that can be broadcast."""
+    call = steps.call
+    for index, op in ((1, Mul()), (2, Add())):
+        if call.value(index) is None:
+            continue
+        source = call.weight(index)
+        shape = own_shape(source.array.shape, y)
+        if shape is None or any(n not in (1, m) for n, m in zip(shape, y.shape, strict=True)):
+            raise ShapeError(
+                "weights do not fit the data", found=source.array.shape, expected=y.shape
+            )
+        y = steps.apply(op, y, steps.shaped(source, shape))
+    return y
 
 
 def _expect_sizes(shapes: list[Shape], size: int) -> None:
@@ -56,7 +116,7 @@ def _expect_sizes(shapes: list[Shape], size: int) -> None:
 
 def global_average_pool(builder: Builder, call: Call) -> Value:
     x = call.data()
-    if len(x.shape) not in (2, 3):
-        raise RefusedError(f"has {len(x.shape) - 1} spatial axes; supported: 1 and 2")
-    last = channels_first(len(x.shape))
-    return builder.between(GlobalAveragePool(), last, x, call.name, call.output)
+    if len(x.shape) < 2:
+        raise RefusedError("has 0 spatial axes; supported: 1 and more")
+    steps = Steps(builder, call)
+    return steps.done(mean(steps, x, range(1, len(x.shape))))

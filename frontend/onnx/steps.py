@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..ops import Array, Dense, Op, Pad, Shape, Slice, Upsample
+from ..ops import Array, Dense, Op, Pad, Shape, Slice, Transpose, Upsample
 from .call import Call
 from .layout import inverse
-from .values import Activation, Builder, RefusedError, expect_foldable
+from .values import Activation, Builder, Constant, RefusedError, expect_foldable
 
 MAX_MATRIX = 2**24
 """Most numbers of a matrix that is made up to stand for what an op does along an axis."""
@@ -46,6 +46,10 @@ class Steps:
     def weight(self, what: str, value: Array) -> str:
         """The internal name of a weight that the file does not have."""
         return self.builder.add_weight(f"{self.call.output}_{what}", value)
+
+    def shaped(self, source: Constant, shape: Shape) -> str:
+        """The internal name of a constant of the file in another shape."""
+        return self.builder.weight(source, f"shape {shape}", lambda value: value.reshape(shape))
 
     def turned(self, x: Activation, axes: Shape) -> Activation:
         """``x`` with its axes reordered."""
@@ -119,9 +123,17 @@ class Steps:
         return self.reshaped(y, shape)
 
     def done(self, y: Activation, batch: int | None = None) -> Activation:
-        """``y`` under the name of the node's output, and with its batch where that has it."""
-        if y.id in self._made:
-            self.builder.called(y, self.call.output)
+        """``y`` under the name of the node's output, and with its batch where that has it.
+
+        A Transpose behind the last op leaves the name to that, as a value may be named in any
+        layout.
+        """
+        named = y.id
+        node = self.builder.maker(y)
+        if node and isinstance(node.op, Transpose) and node.inputs[0] in self._made:
+            named = node.inputs[0]
+        if named in self._made:
+            self.builder.called(named, self.call.output, self.call.name)
         return y if batch is None else replace(y, batch=batch)
 
 

@@ -286,9 +286,11 @@ class Builder:
         y = Activation(output, shape, batch=batch)
         return y if like is None else y.placed(like)
 
-    def called(self, x: Activation, wish: str) -> None:
-        """Let the value that ``x`` is have a name of the file's."""
-        self._wishes[x.id] = (wish, False)
+    def called(self, output: str, wish: str, name: str) -> None:
+        """Let a value have a name of the file's, and its node one too."""
+        self._wishes[output] = (wish, False)
+        at = next(i for i in reversed(range(len(self._nodes))) if self._nodes[i].output == output)
+        self._nodes[at] = self._made_by[output] = replace(self._nodes[at], name=name)
 
     def maker(self, x: Activation) -> Node[Op] | None:
         """The node that gives ``x``; None for the input."""

@@ -69,7 +69,14 @@ def _pool(
 ) -> Value:
     """``make`` gets the window, and its padding without that of ``ceil_mode``."""
     x = call.data()
-    spatial = x.shape[1:]
+    window, pads = pool_window(call, x.shape[1:])
+    last = channels_first(len(x.shape))
+    op = make(window, pads)
+    return builder.between(op, last, x, call.name, call.output)
+
+
+def pool_window(call: Call, spatial: Shape) -> tuple[Window, Pads]:
+    """The window of a pool, and its padding without that of ``ceil_mode``."""
     if len(spatial) not in (1, 2):
         raise RefusedError(f"has {len(spatial)} spatial axes; supported: 1 and 2")
     kernel = tuple(call.get("kernel_shape", ()))
@@ -81,9 +88,7 @@ def _pool(
         axes = zip(spatial, kernel, window.stride, pads, window.dilation, strict=True)
         more = tuple((p[0], p[1] + ceil_pad(n, k, s, p, d)) for n, k, s, p, d in axes)
         window = replace(window, pad=more)
-    last = channels_first(len(x.shape))
-    op = make(_bounded(call, window, spatial), pads)
-    return builder.between(op, last, x, call.name, call.output)
+    return _bounded(call, window, spatial), pads
 
 
 def _kernel(call: Call, kernel: Shape) -> Shape:
