@@ -11,7 +11,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from ..errors import LutraError, ModelError, UnsupportedOpError, clip
 from ..graph import MAX_RANK
@@ -73,11 +73,7 @@ def embedded(tensor: TensorProto, folder: Path | None) -> TensorProto:
     Raises:
         LutraError: as :func:`read_tensor`.
     """
-    array = read_tensor(tensor, folder)
-    copy = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-    stored, _ = _STORED[tensor.data_type]
-    copy.raw_data = array.astype(stored).tobytes()
-    return copy
+    return numpy_helper.from_array(read_tensor(tensor, folder), tensor.name)
 
 
 def type_name(data_type: int) -> str:
