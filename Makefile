@@ -6,19 +6,21 @@
 #   make bench     speed against other tools (TORCH: the requirement that installs PyTorch)
 #   make interop   values and gradients against PyTorch's, quantised models against qonnx's
 #   make accuracy  how good the recipes are, in float, at 16 and at 8 bits
+#   make fuzz      20,000 damaged ONNX files  (FUZZ_ARGS="--seed 2 --count 100" is passed on)
 #   make clean     remove what the others made
 
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_OUT ?= demo-out
 PYTEST_ARGS ?=
+FUZZ_ARGS ?=
 # A CPU build is enough.  It is installed only if no PyTorch is there yet: give another version, or
 # the path of a wheel, if this one is not to be had.
 TORCH ?= torch==2.13.0
 
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench interop accuracy clean
+.PHONY: demo test lint bench interop accuracy fuzz clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -41,8 +43,11 @@ interop: $(VENV)/.bench $(VENV)/.test $(VENV)/.interop
 accuracy: $(VENV)/.test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.accuracy
 
+fuzz: $(VENV)/.test
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
 clean:
-	rm -rf .venv build dist demo-out *.egg-info .coverage .coverage.* htmlcov
+	rm -rf .venv build dist demo-out fuzz-out *.egg-info .coverage .coverage.* htmlcov
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
