@@ -18,7 +18,8 @@ from .graph import Graph, Node, Port
 from .names import Names
 from .onnx.layout import Layout, compose, place
 from .ops import Array, Dense, Flatten, Op, Shape, Transpose
-from .pass_fold import fold_batch_norm, take_last_states
+from .pass_affine import fold_affine, merge_affine
+from .pass_fold import take_last_states
 from .pass_sink import sink_transposes
 from .pass_tools import ARITHMETIC, Constants, alike, readers_of, renamed_nodes
 
@@ -148,7 +149,8 @@ PASSES: tuple[Pass, ...] = (
     drop_unused,
     absorb_outputs,
     absorb_inputs,
-    fold_batch_norm,
+    merge_affine,
+    fold_affine,
     take_last_states,
     drop_unused,
 )

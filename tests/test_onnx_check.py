@@ -120,7 +120,8 @@ def test_differences_that_only_the_network_makes_large_pass() -> None:
     nodes = [
         node("MatMul", ["x", "w"], "a"),
         node("Sub", ["a", "mean"], "b"),
-        node("Mul", ["b", "much"], "c"),
+        node("LeakyRelu", ["b"], "l"),
+        node("Mul", ["l", "much"], "c"),
         node("Sigmoid", ["c"], "y"),
     ]
     x = data((1, 200)).repeat(8, 0)

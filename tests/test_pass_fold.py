@@ -21,7 +21,8 @@ from lutra.frontend.ops import (
     Tanh,
     Window,
 )
-from lutra.frontend.pass_fold import fold_batch_norm, take_last_states
+from lutra.frontend.pass_affine import fold_affine
+from lutra.frontend.pass_fold import take_last_states
 
 from .onnx_models import data
 from .test_passes import build, check, ops
@@ -47,7 +48,7 @@ def normalised(op: Op, weights: str, *more: tuple[str, Op, str], output: str = "
 
 @pytest.mark.parametrize(("op", "weights"), NORMALISED)
 def test_a_batch_norm_becomes_part_of_the_layer_before_it(op: Op, weights: str) -> None:
-    after = check(fold_batch_norm, normalised(op, weights))
+    after = check(fold_affine, normalised(op, weights))
     assert ops(after) == [op, Relu()]
     assert after.nodes[0].output == "n"
     assert len(after.nodes[0].inputs) == 3
@@ -55,16 +56,16 @@ def test_a_batch_norm_becomes_part_of_the_layer_before_it(op: Op, weights: str) 
 
 def test_a_batch_norm_stays_where_others_read_the_layer() -> None:
     graph = normalised(Dense(), "w b", ("z", Tanh(), "l"), output="z")
-    assert check(fold_batch_norm, graph) == graph
+    assert check(fold_affine, graph) == graph
     graph = normalised(Dense(), "w b", output="l")
-    assert check(fold_batch_norm, graph) == graph
+    assert check(fold_affine, graph) == graph
     graph = build((3,), [("y", BatchNorm(), "x v v v v")], ["y"], {"v": np.ones(3, np.float32)})
-    assert check(fold_batch_norm, graph) == graph
+    assert check(fold_affine, graph) == graph
 
 
 def test_a_weight_that_two_layers_read_is_folded_for_one() -> None:
     graph = normalised(Dense(), "w b", ("o", Dense(), "x w b"), ("z", Add(), "o y"), output="z")
-    after = check(fold_batch_norm, graph)
+    after = check(fold_affine, graph)
     np.testing.assert_array_equal(after.constants["w"], graph.constants["w"])
     assert BatchNorm not in map(type, ops(after))
 
@@ -73,7 +74,7 @@ def test_a_batch_norm_without_a_finite_fold_stays() -> None:
     graph = normalised(Dense(), "w b")
     wild = {**graph.constants, "g": np.full(5, 3e38, np.float32)}
     graph = Graph("g", graph.inputs, graph.outputs, graph.nodes, wild)
-    assert fold_batch_norm(graph) == graph
+    assert fold_affine(graph) == graph
 
 
 def last_state(layer: Lstm, cut: Slice, drop: Op, *more: tuple[str, Op, str]) -> Graph:
