@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-from ..ops import Add, Array, Div, Maximum, Minimum, Mul, Sigmoid, Silu, Sub
+from ..ops import Add, Array, Div, Maximum, Minimum, Mul, Sub
 from .call import Call
 from .linear import own_shape, per_channel
 from .values import Activation, Builder, Constant, RefusedError, Value
@@ -20,18 +19,6 @@ def add(builder: Builder, call: Call) -> Value:
             if bias is not None:
                 return builder.linear(x.linear, x, call.output, bias)
     return binary(Add())(builder, call)
-
-
-def mul(builder: Builder, call: Call) -> Value:
-    """A value times its own sigmoid is SiLU; anything else is a product."""
-    pair = (call.value(0), call.value(1))
-    for x, gate in (pair, pair[::-1]):
-        if isinstance(x, Activation) and isinstance(gate, Activation):
-            maker = builder.maker(gate)
-            same = x == replace(gate, id=x.id, linear=x.linear)
-            if same and maker and maker.op == Sigmoid() and maker.inputs == (x.id,):
-                return builder.emit(Silu(), (x.id,), call.name, call.output, like=x)
-    return binary(Mul())(builder, call)
 
 
 def binary(

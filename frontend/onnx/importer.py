@@ -20,8 +20,10 @@ from ..names import Names
 from ..ops import Array
 from ..passes import simplify
 from .call import Call, Form, call_of, check_form
+from .idioms import Found, find_idioms
 from .nodes import FORMS, OTHER_FORMS
 from .options import DEFAULTS, ImportOptions
+from .pattern_nodes import Nodes
 from .ports import (
     Input,
     choose_outputs,
@@ -162,6 +164,8 @@ class _Source:
                     self.inputs[port.name] = error
         found = [input for input in self.inputs.values() if isinstance(input, Input)]
         self.readings = readings(found, self.graph)
+        idioms = find_idioms(Nodes(model, self.opset, folder))
+        self.idioms = {root: found for root, found in idioms.items() if root in self.live}
 
 
 class _Import:
@@ -183,8 +187,7 @@ class _Import:
     def run(self) -> Literal:
         self.enter_constants()
         self.enter_inputs()
-        for i, (node, name) in enumerate(zip(self.graph.node, self.node_names(), strict=True)):
-            self.visit(node, name, i in self.source.live)
+        self.visit_all()
         outputs = self.outputs()
         if self.refused:
             raise UnsupportedModelError(
@@ -286,6 +289,45 @@ class _Import:
             result.append(names.new(name) if name in seen else name)
             seen.add(name)
         return result
+
+    def visit_all(self) -> None:
+        """Translate the nodes: those of an idiom together, where its result stands."""
+        names = self.node_names()
+        live, idioms = self.source.live, self.source.idioms
+        within = {index for found in idioms.values() for index in found.nodes}
+        for i, node in enumerate(self.graph.node):
+            if i not in within:
+                self.visit(node, names[i], i in live)
+            elif i in idioms and not self.translate_idiom(idioms[i], node, names[i]):
+                for j in idioms[i].nodes:
+                    self.visit(self.graph.node[j], names[j], j in live)
+
+    def translate_idiom(self, found: Found, node: NodeProto, name: str) -> bool:
+        """Translate nodes as the one op that they stand for, if that op takes their values."""
+        inputs = tuple(self.builder.values[value] if value else None for value in found.inputs)
+        (output,) = node.output
+        if any(isinstance(value, Unknown) for value in inputs):
+            self.builder.values[output] = Unknown()
+            return True
+        builder = self.builder
+        call = Call(
+            op=node.op_type,
+            name=name,
+            since=builder.opset,
+            attributes=found.bound,
+            inputs=inputs,
+            outputs=(output,),
+            used=(True,),
+            folder=None,
+            builder=builder,
+        )
+        try:
+            value = found.idiom.translate(self.builder, call)
+        except (RefusedError, LutraError):
+            return False
+        assert isinstance(value, Activation)
+        self.builder.values[output] = value
+        return True
 
     def visit(self, node: NodeProto, name: str, live: bool) -> None:
         """Translate one node, or note why it cannot be; those that nothing needs are left out."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..ops import HardSwish, LogSoftmax, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
+from ..ops import HardSwish, LogSoftmax, Mul, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
 from . import functions, quantised, reduce, resize, select, statistics
 from .activation import (
     always,
@@ -25,7 +25,7 @@ from .activation import (
     softmax,
     swish,
 )
-from .arithmetic import add, binary, mul
+from .arithmetic import add, binary
 from .call import Form, anything, constant_node, only
 from .linear import conv, conv_transpose, gemm, matmul
 from .normalisation import (
@@ -99,7 +99,7 @@ FORMS: Mapping[str, Form] = {
     "LogSoftmax": Form(13, softmax(LogSoftmax()), {"axis": anything}),
     "MatMul": Form(13, matmul, {}),
     "MaxPool": Form(22, max_pool, _POOL | {"storage_order": only(0)}, extra_outputs=True),
-    "Mul": Form(14, mul, {}),
+    "Mul": Form(14, binary(Mul()), {}),
     "PRelu": Form(16, prelu, {}),
     "Pad": Form(
         25,
