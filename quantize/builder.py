@@ -30,6 +30,8 @@ class Builder:
     Attributes:
         layer: the layer of the float graph to which further nodes belong.
         nodes: where further nodes go; the body of a loop while one is made.
+        sums: the part of a value of the float graph that a tail adds up, by that value's name.
+        inexact: as in the fixed graph.
     """
 
     def __init__(self, graph: Graph, precision: Precision) -> None:
@@ -42,6 +44,8 @@ class Builder:
         self.formats: dict[str, Format] = {}
         self.bounds: dict[str, Result] = {}
         self.shapes = dict(graph.shapes)
+        self.sums: dict[str, str] = {}
+        self.inexact: dict[str, float] = {}
         self.names = Names({*graph.shapes, *(node.name for node in graph.nodes)})
 
     def finish(self) -> FixedGraph:
@@ -59,6 +63,7 @@ class Builder:
             self.constants,
             self.formats,
             self.layers,
+            self.inexact,
         )
 
     def new(self, name: str) -> str:

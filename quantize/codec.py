@@ -101,6 +101,7 @@ def encode_fixed(graph: FixedGraph) -> Json:
         "constants": {name: _array(raw) for name, raw in graph.constants.items()},
         "formats": {name: str(format_) for name, format_ in graph.formats.items()},
         "layers": dict(graph.layers),
+        **({"inexact": dict(graph.inexact)} if graph.inexact else {}),
     }
 
 
@@ -123,6 +124,7 @@ def decode_fixed(data: Json) -> FixedGraph:
         {name: _read_array(raw) for name, raw in constants.items()},
         {name: Format.parse(_text(text)) for name, text in formats.items()},
         {name: _text(layer) for name, layer in layers.items()},
+        {name: _number(error) for name, error in _mapping(data.get("inexact", {})).items()},
     )
 
 

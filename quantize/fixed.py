@@ -38,6 +38,9 @@ class FixedGraph:
         formats: format of every value, constants included.
         layers: for each node, the layer of the float graph that it comes from; for the nodes in
             the body of a loop too.
+        inexact: layers whose factors would need more bits than there are to give, behind the
+            rounding that follows, what real numbers give; and how far the value before it may be
+            from theirs, in steps of that rounding.
         shapes: shape of every value without the batch axis, inferred; a value of a loop's body has
             the loop's steps in front.
         bounds: provable bounds of every value, inferred; each format is checked to hold them.
@@ -51,6 +54,7 @@ class FixedGraph:
     constants: Mapping[str, Array]
     formats: Mapping[str, Format]
     layers: Mapping[str, str]
+    inexact: Mapping[str, float] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(init=False, compare=False)
     bounds: Mapping[str, Result] = field(init=False, compare=False)
 

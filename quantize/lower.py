@@ -72,6 +72,7 @@ from . import lower_linear as linear
 from . import lower_move as move
 from . import lower_quantize as quantized
 from . import lower_rows as rows
+from . import lower_tail
 from .builder import Builder
 from .calibrate import Precision
 from .exact_ops import Clamp, Leaky
@@ -79,6 +80,7 @@ from .fixed import FixedGraph, whole
 from .formats import MAX_WIDTH, Format, Overflow, Rounding, Target
 from .lower_recurrent import recurrent
 from .lut import Function, Lut
+from .tails import Tail, find_tails
 
 SLOPE_BITS = 8
 """Bits of a slope beyond those of weights: it costs one multiplication a value."""
@@ -94,19 +96,32 @@ def lower(graph: Graph, precision: Precision) -> FixedGraph:
     expect_single(graph)
     graph = drop_unused(graph)
     builder = Builder(graph, precision)
+    tails = find_tails(graph, precision.settled)
+    absorbed = {name: tail for tail in tails.values() for name in tail.absorbed}
     for port in graph.inputs:
         format_ = precision.points[port.name].format
         builder.define(port.name, format_, whole(format_), port.shape)
     for node in graph.nodes:
         builder.layer = node.name
         try:
-            _lower(builder, node)
+            if node.name in absorbed:
+                _lower_absorbed(builder, node, absorbed[node.name])
+            else:
+                _lower(builder, node)
         except LutraError as error:
             error.node = node.name
             if isinstance(error, FormatError):
                 error.remedy = "Give this layer, or the one before it, fewer bits"
             raise
     return builder.finish()
+
+
+def _lower_absorbed(builder: Builder, node: Node[Op], tail: Tail) -> None:
+    """A node that a tail stands for: what it adds up; the tail itself at the last of them."""
+    if node.output in tail.sources:
+        lower_tail.source(builder, node)
+    if node.output == tail.value:
+        lower_tail.tail(builder, tail)
 
 
 def _lower(builder: Builder, node: Node[Op]) -> None:

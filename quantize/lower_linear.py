@@ -44,11 +44,8 @@ FLOAT_BITS = 24
 
 def linear(builder: Builder, op: Dense | Conv | ConvTranspose, node: Node[Op]) -> None:
     """A product with weights, and a bias that is rounded to the fraction of the accumulator."""
-    x, name, *bias = node.inputs
-    if isinstance(op, ConvTranspose):
-        x, op, weight = _upside_down(builder, op, node)
-    else:
-        weight = builder.weight(name)
+    op, x, weight = _factors(builder, op, node)
+    bias = node.inputs[2:]
     if not bias:
         builder.close(node.output, op, x, weight)
         return
@@ -63,6 +60,23 @@ def linear(builder: Builder, op: Dense | Conv | ConvTranspose, node: Node[Op]) -
     builder.close(node.output, builder.aligned(product, constant), product, constant)
 
 
+def product(
+    builder: Builder, op: Dense | Conv | ConvTranspose, node: Node[Op], output: str
+) -> None:
+    """A product with weights, without the bias."""
+    op, x, weight = _factors(builder, op, node)
+    builder.exact(output, op, x, weight)
+
+
+def _factors(
+    builder: Builder, op: Dense | Conv | ConvTranspose, node: Node[Op]
+) -> tuple[Dense | Conv, str, str]:
+    """The op as it is computed, and the value and the weight that it multiplies."""
+    if isinstance(op, ConvTranspose):
+        return _upside_down(builder, op, node)
+    return op, node.inputs[0], builder.weight(node.inputs[1])
+
+
 def exact_fraction(builder: Builder, name: str, node: Node[Op]) -> int | None:
     """The fraction bits with which a constant of a quantised model needs no rounding: where its
     grid says so, or where few bits do and the node's result has no Cast."""
@@ -71,7 +85,7 @@ def exact_fraction(builder: Builder, name: str, node: Node[Op]) -> int | None:
     return grid_fraction(builder.graph, name)
 
 
-def _upside_down(builder: Builder, op: ConvTranspose, node: Node[Op]) -> tuple[str, Conv, str]:
+def _upside_down(builder: Builder, op: ConvTranspose, node: Node[Op]) -> tuple[Conv, str, str]:
     """A transposed convolution as a convolution of the input with zeros between its values: the
     kernel is turned around, the stride becomes the distance of the values."""
     x, name = node.inputs[:2]
@@ -88,7 +102,7 @@ def _upside_down(builder: Builder, op: ConvTranspose, node: Node[Op]) -> tuple[s
     turned = np.flip(builder.graph.constants[name], tuple(range(rank)))
     weight = builder.weight(name, turned)
     plain = Window(window.kernel, (1,) * rank, ((0, 0),) * rank, window.dilation)
-    return spread, Conv(plain, op.groups), weight
+    return Conv(plain, op.groups), spread, weight
 
 
 def batch_norm(builder: Builder, op: BatchNorm, node: Node[Op]) -> None:
@@ -251,19 +265,26 @@ def _products(builder: Builder, node: Node[Op], x: str, name: str, matrices: Arr
     return products
 
 
+def window_sum(
+    builder: Builder, op: AveragePool | GlobalAveragePool, node: Node[Op], output: str
+) -> str:
+    """The sum of which an average is taken."""
+    x = node.inputs[0]
+    window = op.window if isinstance(op, AveragePool) else Window.of(builder.shapes[x][:-1])
+    return builder.exact(output, SumPool(window), x)
+
+
 def average(builder: Builder, op: AveragePool | GlobalAveragePool, node: Node[Op]) -> None:
     """Exact sum, times a fixed-point reciprocal: exact if the count is a power of two."""
     x = node.inputs[0]
     if isinstance(op, GlobalAveragePool):
-        window = Window.of(builder.shapes[x][:-1])
-        counts = np.array([window.size])
+        counts = np.array([math.prod(builder.shapes[x][:-1])])
     else:
-        window = op.window
         counts = op.counts(builder.shapes[x])[..., None]
         counts = _suffix(counts, builder.shapes[node.output])
         if counts.min() == counts.max():
             counts = counts.reshape(-1)[:1]
-    total = builder.exact(builder.new(f"{node.name}.sum"), SumPool(window), x)
+    total = window_sum(builder, op, node, builder.new(f"{node.name}.sum"))
     width = builder.formats[total].width
     target = builder.precision.points.get(node.output)
     if target is not None:

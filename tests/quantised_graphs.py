@@ -113,3 +113,13 @@ class Quantised:
         bare = Graph("q", (port,), (), tuple(self.nodes), self.constants)
         out = Port.of(last, bare.shapes[last])
         return Graph("q", (port,), (out,), tuple(self.nodes), self.constants, self.grids)
+
+
+def in_float64(graph: Graph, x: Array) -> dict[str, Array]:
+    """Every value of a network without the roundings of float32, channels last."""
+    (port,) = graph.inputs
+    values = {name: value.astype(np.float64) for name, value in graph.constants.items()}
+    values[port.name] = port.enter(x).astype(np.float64)
+    for node in graph.nodes:
+        values[node.output] = node.op.forward(*(values[name] for name in node.inputs))
+    return values
