@@ -5,7 +5,7 @@ from __future__ import annotations
 import decimal
 import enum
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -83,8 +83,7 @@ class Lut:
         """Raw outputs, int64, for every bit pattern of ``index``: rounded to nearest, ties up,
         then saturated, from the function's true value."""
         with decimal.localcontext(prec=DIGITS):
-            entries = [_entry(y, output) for y in self.exact(index)]
-        return np.roll(np.array(entries, np.int64), index.low)
+            return np.roll(_entries(self.exact(index), output), index.low)
 
     def exact(self, index: Format) -> tuple[Decimal, ...]:
         """The true values of the entries, in rising order of the index.
@@ -107,6 +106,21 @@ def _values(
     exact = evaluator(function, parameters)
     step = Decimal(2) ** -index.fraction
     return tuple(exact(raw * step) for raw in range(index.low, index.high + 2))
+
+
+def _entries(exact: Sequence[Decimal], output: Format) -> Array:
+    """The raw values of ``output`` that are nearest, int64.
+
+    A float64 tells them, unless it lies so near to a tie that its own rounding could matter.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        above = np.ldexp(np.array(exact, np.float64), output.fraction) + 0.5
+        doubtful = ~(np.abs(above - np.rint(above)) > np.abs(above) * 2.0**-50)
+    doubtful &= (above >= output.low) & (above <= output.high + 1)
+    entries = np.clip(np.floor(above), output.low, output.high).astype(np.int64)
+    for i in np.flatnonzero(doubtful):
+        entries[i] = _entry(exact[int(i)], output)
+    return entries
 
 
 def _entry(exact: Decimal, output: Format) -> int:
