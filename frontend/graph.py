@@ -219,7 +219,7 @@ def expect_single(graph: Graph) -> tuple[Port, Port]:
                 f"the network has {len(ports)} {what}s",
                 found=", ".join(clip(port.name) for port in ports[:8]),
                 expected="one input and one output",
-                remedy="Import the part of it that gives one output, as --output NAME does",
+                remedy="Import the part of it that gives one output, as --take NAME does",
             )
     return graph.inputs[0], graph.outputs[0]
 

@@ -24,6 +24,7 @@ from .demo import run_demo
 from .doctor import diagnose, print_diagnosis
 from .frontend.curves import plot
 from .frontend.errors import LutraError, clip
+from .frontend.onnx.options import ImportOptions
 from .frontend.pictures import check_picture
 from .frontend.recipe import BUILT_IN
 from .frontend.storage import check_distinct, check_file, check_folder
@@ -36,6 +37,7 @@ from .options import (
     design_options,
     file_option,
     force_option,
+    import_options,
     json_option,
     precision_options,
     project_option,
@@ -208,13 +210,21 @@ cli.add_command(inspect)
     help="Calibration samples: the array x of a .npz file, or a .npy file.",
     required=True,
 )
+@import_options
 @precision_options
 @json_option
-def quantize(model: Path, output: Path, data: Path, settings: Settings, as_json: bool) -> None:
+def quantize(
+    model: Path,
+    output: Path,
+    data: Path,
+    imported: ImportOptions,
+    settings: Settings,
+    as_json: bool,
+) -> None:
     """Bring MODEL to fixed point, with formats chosen from the values that it has on DATA."""
     check_distinct([output], [model, data])
     check_file(output)
-    graph = workflow.load_network(model)
+    graph = workflow.load_network(model, imported)
     console = open_console(as_json=as_json)
     samples = workflow.read_samples(data, graph).x
     fixed = workflow.quantise(graph, settings, samples, console)
@@ -307,14 +317,22 @@ def verify(project: Path, data: Path | None, ap_include: str | None, as_json: bo
 @click.argument("fixed", type=PATH)
 @file_option("--data", metavar="NPZ", help="Samples x and, if any, labels y.", required=True)
 @file_option("-o", "--output", metavar="HTML", help="Also write a page with pictures.")
+@import_options
 @json_option
-def report(model: Path, fixed: Path, data: Path, output: Path | None, as_json: bool) -> None:
+def report(
+    model: Path,
+    fixed: Path,
+    data: Path,
+    output: Path | None,
+    imported: ImportOptions,
+    as_json: bool,
+) -> None:
     """Show how far FIXED is from MODEL: accuracy, and error, range and overflow of each layer."""
     check_distinct([output], [model, fixed, data])
     if output is not None:
         workflow.check_page(output)
     fixed_model = load_fixed(fixed)
-    graph = workflow.load_network(model)
+    graph = workflow.load_network(model, imported)
     workflow.require_same(graph, fixed_model, model, fixed)
     samples = workflow.read_samples(data, graph, labels=True)
     console = open_console(as_json=as_json)
@@ -337,6 +355,7 @@ def report(model: Path, fixed: Path, data: Path, output: Path | None, as_json: b
     metavar="NPZ",
     help="Samples, and labels if any, to verify and report on; DATA if left out.",
 )
+@import_options
 @precision_options
 @design_options
 @force_option
@@ -347,6 +366,7 @@ def build(
     output: Path,
     data: Path,
     test: Path | None,
+    imported: ImportOptions,
     settings: Settings,
     options: Options,
     force: bool,
@@ -355,7 +375,7 @@ def build(
 ) -> int:
     """Quantise MODEL, generate PROJECT, verify it, and report, in one go."""
     check_folder(output, force=force)
-    graph = workflow.load_network(model)
+    graph = workflow.load_network(model, imported)
     calibration = workflow.read_samples(data, graph, labels=test is None)
     tests = workflow.read_samples(test, graph, labels=True) if test else calibration
     console = open_console(as_json=as_json)

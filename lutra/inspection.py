@@ -14,9 +14,10 @@ from .frontend.drawing import draw
 from .frontend.errors import ToolchainError, clip
 from .frontend.graph import Graph
 from .frontend.onnx.check import Check
+from .frontend.onnx.options import ImportOptions
 from .frontend.pictures import check_picture
 from .frontend.storage import check_distinct
-from .options import FAILED, PATH, file_option, json_option
+from .options import FAILED, PATH, file_option, import_options, json_option
 
 
 @click.command(
@@ -36,9 +37,15 @@ from .options import FAILED, PATH, file_option, json_option
     metavar="NPZ",
     help="Samples to compare on, instead of random ones: x, or arrays named as the inputs.",
 )
+@import_options
 @json_option
 def inspect(
-    model: Path, picture: Path | None, checked: bool, data: Path | None, as_json: bool
+    model: Path,
+    picture: Path | None,
+    checked: bool,
+    data: Path | None,
+    imported: ImportOptions,
+    as_json: bool,
 ) -> int:
     """Show layers, shapes, parameters and multiply-adds of MODEL, or all that it cannot express."""
     if data is not None and not checked:
@@ -46,13 +53,13 @@ def inspect(
     if picture is not None:
         check_distinct([picture], [model, data])
         check_picture(picture)
-    graph = workflow.load_network(model)
+    graph = workflow.load_network(model, imported)
     if picture is not None:
         draw(graph, picture)
     result: Check | str | None = None
     if checked:
         try:
-            result = workflow.check_network(model, graph, data)
+            result = workflow.check_network(model, graph, data, imported)
         except ToolchainError as error:
             result = str(error)
     if as_json:
@@ -74,7 +81,12 @@ def _print(graph: Graph, result: Check | str | None, console: Console) -> None:
     for word, ports in (("input", graph.inputs), ("output", graph.outputs)):
         for port in ports:
             shape = show.shape_text(port.outer_shape)
-            say(console, f"{word}: {clip(port.name, 40)}, batch x {shape}")
+            inside = (
+                "" if port.shape == port.outer_shape else f"; inside {show.shape_text(port.shape)}"
+            )
+            say(console, f"{word}: {clip(port.name, 40)}, batch x {shape}{inside}")
+    for note in graph.notes:
+        say(console, f"note: {clip(note, 300)}")
     if isinstance(result, str):
         say(console, f"NOT checked: {result}", "bold red")
     elif result is not None:

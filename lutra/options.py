@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from .frontend.errors import clip
+from .frontend.onnx.options import ImportOptions
 from .hls_templates.folding import Folding, load_folding
 from .hls_templates.project import DEFAULT_CLOCK, DEFAULT_PART, Options
 from .quantize.precision import Settings, load_settings
@@ -64,6 +66,39 @@ def precision_options(function: Command) -> Command:
         else:
             settings = Settings() if bits is None else Settings.uniform(bits)
         return function(settings=settings, **rest)
+
+    decorated: Command = wrapper
+    return decorated
+
+
+def import_options(function: Command) -> Command:
+    """``--shape`` and ``--take``, handed on as one ``imported``."""
+
+    @click.option(
+        "--shape",
+        "shapes",
+        multiple=True,
+        metavar="NAME=N",
+        help="Size of a dimension that MODEL leaves open; again for another one.",
+    )
+    @click.option(
+        "--take",
+        "outputs",
+        multiple=True,
+        metavar="VALUE",
+        help="A value of MODEL to end at, instead of all its outputs; again for another one.",
+    )
+    @functools.wraps(function)
+    def wrapper(shapes: tuple[str, ...], outputs: tuple[str, ...], **rest: Any) -> Any:
+        sizes: dict[str, int] = {}
+        for text in shapes:
+            name, _, size = text.rpartition("=")
+            if not name or not size.isascii() or not size.isdigit() or len(size) > 9:
+                raise click.UsageError(f"--shape takes NAME=N, such as time=8; not '{clip(text)}'")
+            if name in sizes:
+                raise click.UsageError(f"--shape gives '{clip(name)}' twice")
+            sizes[name] = int(size)
+        return function(imported=ImportOptions(sizes, outputs), **rest)
 
     decorated: Command = wrapper
     return decorated

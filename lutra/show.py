@@ -112,6 +112,7 @@ def network_json(graph: Graph) -> dict[str, Any]:
         "name": graph.name,
         "inputs": [_port_json(port) for port in graph.inputs],
         "outputs": [_port_json(port) for port in graph.outputs],
+        "notes": list(graph.notes),
         "layers": rows,
         "parameters": sum(row["parameters"] for row in rows),
         "multiply_adds": sum(row["multiply_adds"] for row in rows),

@@ -23,6 +23,7 @@ from .frontend.names import Names
 from .frontend.onnx.check import Check, check
 from .frontend.onnx.exporter import save
 from .frontend.onnx.importer import from_onnx
+from .frontend.onnx.options import DEFAULTS, ImportOptions
 from .frontend.onnx.read import read_model
 from .frontend.ops import Array, Shape
 from .frontend.recipe import Trained, load_recipe
@@ -100,7 +101,9 @@ def quantise(graph: Graph, settings: Settings, x: Array, console: Console) -> Fi
     return FixedModel(graph, lower(graph, calibrate(graph, settings, x, track)))
 
 
-def check_network(path: str | Path, graph: Graph, data: Path | None) -> Check:
+def check_network(
+    path: str | Path, graph: Graph, data: Path | None, options: ImportOptions
+) -> Check:
     """How a network compares with the file that it was read from, on samples or random inputs.
 
     Raises:
@@ -116,16 +119,24 @@ def check_network(path: str | Path, graph: Graph, data: Path | None) -> Check:
                 remedy="Compare it with its float model by: lutra report",
             )
         feeds = read_feeds(data, graph) if data is not None else None
-        return check(body, graph, str(path), feeds)
+        return check(body, graph, str(path), feeds, options)
     except LutraError as error:
         raise error.in_file(str(path)) from None
 
 
-def load_network(path: str | Path) -> Graph:
+def load_network(path: str | Path, options: ImportOptions = DEFAULTS) -> Graph:
     """A float network: of a float ONNX file, or the one that a fixed-point file was made from."""
     body = read_model(path)
     try:
-        return from_fixed_onnx(body).source if is_fixed(body) else from_onnx(body, str(path))
+        if not is_fixed(body):
+            return from_onnx(body, str(path), options)
+        if options != DEFAULTS:
+            raise ModelError(
+                "is in fixed point, so its shapes and outputs are settled",
+                expected="a float model",
+                remedy="Leave out --shape and --take",
+            )
+        return from_fixed_onnx(body).source
     except LutraError as error:
         raise error.in_file(str(path)) from None
 

@@ -21,6 +21,7 @@ from .. import passes
 from ..graph import Graph, evaluate
 from ..ops import Array
 from .importer import Literal, literal
+from .options import DEFAULTS, ImportOptions
 from .original import Original
 from .values import Activation
 
@@ -111,7 +112,11 @@ Feeds = Mapping[str, Array]
 
 
 def check(
-    model: ModelProto, graph: Graph, file: str | None = None, data: Feeds | None = None
+    model: ModelProto,
+    graph: Graph,
+    file: str | None = None,
+    data: Feeds | None = None,
+    options: ImportOptions = DEFAULTS,
 ) -> Check:
     """Compare ``graph`` with the model that it was imported from.
 
@@ -122,14 +127,15 @@ def check(
         data: samples by the inputs' names, in the user's layout; random ones if left out: normal
             ones in batches of several sizes where the batch is symbolic, and uniform ones from 0
             to 1, the same every time.
+        options: those that it was imported with.
 
     Raises:
         ToolchainError: no program that is installed runs the original.
         LutraError: as :func:`from_onnx`.
     """
-    plain = literal(model, file)
+    plain = literal(model, file, options)
     folder = Path(file).parent if file else None
-    original = Original(model, folder)
+    original = Original(model, folder, [port.name for port in graph.outputs])
     coarser = HALF_COARSER if _is_half(model) else 1.0
     worst: dict[str, Difference] = {}
     samples, differing = 0, None
@@ -150,7 +156,8 @@ def check(
     outputs = tuple(worst.values())
     if differing is None:
         return Check(original.runner, samples, outputs)
-    every = Original(model, folder, every=True)
+    results = [name for node in model.graph.node for name in node.output if name]
+    every = Original(model, folder, results)
     partings = (*_differing_nodes(model, plain, every, differing, coarser * OF_NODE),)
     partings = partings or (*_differing_passes(plain, differing, coarser * OF_NETWORK),)
     rounding = not partings and not any(output.problem for output in outputs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +35,17 @@ class Original:
         runner: the program's name and version.
     """
 
-    def __init__(self, model: ModelProto, folder: Path | None, every: bool = False) -> None:
+    def __init__(self, model: ModelProto, folder: Path | None, also: Iterable[str] = ()) -> None:
         """
         Args:
             model: as parsed.
             folder: where its external data lie.
-            every: whether each node's results are wanted, not only the outputs.
+            also: values that are wanted besides the outputs.
 
         Raises:
             ModelError: external data cannot be read.
         """
-        self._model = _prepared(model, folder, every)
+        self._model = _prepared(model, folder, also)
         self._programs = _programs(self._model)
         self._refusals: list[str] = []
         self._run: Run | None = None
@@ -110,19 +110,17 @@ def _programs(model: ModelProto) -> list[tuple[str, Start]]:
     return [("onnxruntime", _onnxruntime), ("onnx.reference", _reference)]
 
 
-def _prepared(model: ModelProto, folder: Path | None, every: bool) -> ModelProto:
-    """A copy that holds all its data, with every node's results among its outputs if wanted."""
+def _prepared(model: ModelProto, folder: Path | None, also: Iterable[str]) -> ModelProto:
+    """A copy that holds all its data, with further outputs."""
     copy = ModelProto()
     copy.CopyFrom(model)
     for tensor in copy.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL:
             tensor.CopyFrom(embedded(tensor, folder))
-    if every:
-        known = {port.name for port in copy.graph.output}
-        for node in copy.graph.node:
-            for name in node.output:
-                if name and name not in known:
-                    copy.graph.output.add(name=name)
+    known = {port.name for port in copy.graph.output}
+    for name in dict.fromkeys(also):
+        if name not in known:
+            copy.graph.output.add(name=name)
     return copy
 
 
