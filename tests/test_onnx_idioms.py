@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lutra.frontend.graph import Graph
-from lutra.frontend.onnx.importer import from_onnx
+from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
 from lutra.frontend.ops import (
     Clip,
     Elu,
@@ -25,6 +25,7 @@ from lutra.frontend.ops import (
     Softmax,
     Softplus,
     Softsign,
+    Tanh,
 )
 
 from .onnx_formula import SPELLINGS, Spell, formula
@@ -52,6 +53,7 @@ POINTWISE: list[tuple[str, Op]] = [
     ("Div(1.0, Add(1.0, Exp(Neg(x))))", Sigmoid()),
     ("Reciprocal(Add(Exp(Mul(x, -1.0)), 1.0))", Sigmoid()),
     ("Log(Add(Exp(x), 1.0))", Softplus()),
+    ("Where(Greater(x, 20.0), x, Softplus(x))", Softplus()),
     ("Mul(x, Tanh(Softplus(x)))", Mish()),
     ("Mul(Tanh(Log(Add(1.0, Exp(x)))), x)", Mish()),
     ("Div(x, Add(Abs(x), 1.0))", Softsign()),
@@ -198,3 +200,19 @@ def test_an_rms_norm_that_is_spelled_out(text: str) -> None:
     first, *rest = ops_of(normalised(text))
     assert isinstance(first, RmsNorm)
     assert not rest
+
+
+def test_a_softplus_with_a_threshold() -> None:
+    """PyTorch's; a low threshold makes it another function."""
+    text = "Where(Greater(Mul(x, 2.0), 20.0), x, Div(Softplus(Mul(x, 2.0)), 2.0))"
+    original = formula(text)
+    assert Softplus() in ops_of(assert_same(from_onnx(original), original))
+    for wrong in (text.replace("20.0", "5.0"), text.replace("Div(", "Mul(")):
+        with pytest.raises(UnsupportedModelError, match="Where"):
+            from_onnx(formula(wrong))
+
+
+@pytest.mark.parametrize("text", ["Mul(Sign(x), Relu(Abs(x)))", "Mul(Abs(x), Sign(x))"])
+def test_sign_and_magnitude_are_the_value(text: str) -> None:
+    original = formula(f"Tanh({text})")
+    assert ops_of(assert_same(from_onnx(original), original)) == [Tanh()]

@@ -20,6 +20,7 @@ from ..ops import (
     Relu,
     RmsNorm,
     Softmax,
+    Softplus,
 )
 from . import activation
 from .activation import Translator
@@ -45,6 +46,21 @@ def leaky_relu(call: Call) -> Op:
     if "negated" in call.attributes:
         return LeakyRelu(-call.number("negated", math.nan))
     return LeakyRelu(call.number("alpha", math.nan))
+
+
+def scaled_softplus(builder: Builder, call: Call) -> Value:
+    """``softplus(beta x) / beta``."""
+    x = call.data(anywhere=True)
+    beta = call.number("beta", 1.0)
+    steps = Steps(builder, call)
+    if beta == 1.0:
+        return steps.done(steps.apply(Softplus(), x))
+    factor, inverse = (
+        steps.weight(what, np.array(value, np.float32))
+        for what, value in (("beta", beta), ("inverse", 1 / beta))
+    )
+    y = steps.apply(Softplus(), steps.apply(Mul(), x, factor))
+    return steps.done(steps.apply(Mul(), y, inverse))
 
 
 def prelu(sign: int) -> Translator:

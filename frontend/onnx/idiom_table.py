@@ -24,7 +24,7 @@ from ..ops import (
     Softplus,
     Softsign,
 )
-from .activation import Translator, always, elementwise
+from .activation import Translator, always, elementwise, identity
 from .idiom_ops import (
     clip,
     hard_sigmoid,
@@ -34,9 +34,10 @@ from .idiom_ops import (
     prelu,
     rms_norm,
     root_of_sum,
+    scaled_softplus,
     softmax,
 )
-from .pattern import Bound, Clamped, Number, Pattern, Reduced, Var, Weight, call, either
+from .pattern import Bound, Clamped, Number, Pattern, Reduced, Var, Weight, call, either, near
 from .pattern_algebra import product, total
 
 Numbers = Mapping[str, Bound]
@@ -119,6 +120,11 @@ SPELLED_SOFTPLUS = call("Log", total(1, exp(X)))
 SIGMOID = either(call("Sigmoid", product(1, X)), SPELLED_SIGMOID)
 SOFTPLUS = either(call("Softplus", X), SPELLED_SOFTPLUS)
 
+SCALED = product("beta", X)
+
+FLAT = 17.0
+"""Above it ln(1 + exp(x)) and x are the same float32: they differ by exp(-x)."""
+
 POINTWISE = (
     Idiom(
         either(
@@ -157,6 +163,24 @@ POINTWISE = (
     Idiom(product(1, X, (total(1, call("Abs", X)), -1)), always(Softsign())),
     Idiom(SPELLED_SIGMOID, always(Sigmoid())),
     Idiom(SPELLED_SOFTPLUS, always(Softplus())),
+    Idiom(
+        # PyTorch's: above the threshold, x itself.
+        call(
+            "Where",
+            call("Greater", SCALED, Number("threshold")),
+            X,
+            product("inverse", call("Softplus", SCALED)),
+        ),
+        scaled_softplus,
+        holds=lambda numbers: (
+            _number(numbers, "threshold") >= FLAT
+            and near(_number(numbers, "inverse") * _number(numbers, "beta"), 1)
+        ),
+    ),
+    Idiom(
+        product(1, call("Sign", X), either(call("Abs", X), Clamped(call("Abs", X), 0, math.inf))),
+        identity,
+    ),
     Idiom(
         either(
             where(either(X, RELU), product("alpha", total(-1, exp(either(X, NEGATIVE))))),
