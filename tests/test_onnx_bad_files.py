@@ -182,8 +182,8 @@ DAMAGE: dict[str, tuple[Callable[[ModelProto], Any], str]] = {
     "no shape": (lambda m: m.graph.input[0].type.tensor_type.ClearField("shape"), "known shape"),
     "no type": (lambda m: m.graph.input[0].ClearField("type"), "no tensor with a known shape"),
     "integer input": (
-        lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 2),
-        "data type.*uint8",
+        lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 7),
+        "data type.*int64",
     ),
     "no nodes": (drop("node"), "has no nodes"),
     "no input": (drop("input"), "has no input"),

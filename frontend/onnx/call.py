@@ -51,6 +51,7 @@ class Form:
         translate: adds the node to the graph and gives its first output, or several.
         outputs: how many of its outputs are handled at most; None is all.
         extra_outputs: whether outputs beyond these may stand there unread.
+        codes: whether it takes integers that stand for data (:class:`~.values.Coded`).
     """
 
     newest: int
@@ -58,6 +59,7 @@ class Form:
     attributes: Mapping[str, Check]
     outputs: int | None = 1
     extra_outputs: bool = False
+    codes: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ..graph import Graph
 from ..names import Names
 from ..ops import Array
 from ..passes import simplify
+from . import codes
 from .call import Call, Form, call_of, check_form
 from .idioms import Found, find_idioms
 from .nodes import FORMS, OTHER_FORMS
@@ -36,7 +37,7 @@ from .ports import (
 from .read import check_structure, read_model
 from .schema import schema_of
 from .tensor import read_tensor
-from .values import Activation, Builder, Constant, RefusedError, Unknown, Value
+from .values import Activation, Builder, Coded, Constant, RefusedError, Unknown, Value
 
 SHOWN = 8
 """Most refusals that a message lists, and most nodes of each; the error itself holds all."""
@@ -61,7 +62,7 @@ class UnsupportedModelError(UnsupportedOpError):
             + "; ".join(_describe(refusal) for refusal in refusals[:SHOWN])
             + more,
             remedy="Replace these parts and export again. Supported ops: "
-            + ", ".join(sorted([*FORMS, *OTHER_FORMS])),
+            + ", ".join(sorted({*FORMS, *OTHER_FORMS})),
         )
         self.refusals = tuple(refusals)
 
@@ -222,12 +223,19 @@ class _Import:
                 continue
             internal = self.builder.new(name, shape)
             self.sources[name] = internal
-            self.builder.values[name] = x = Activation(internal, shape, batch=self.axis)
+            x = Activation(internal, shape, batch=self.axis)
+            self.builder.values[name] = value = codes.entered(x, input.kind)
             self.note_place("input", name, x)
+            if isinstance(value, Coded):
+                self.note_codes("input", name)
         try:
             self.builder.batch = expect_one_batch(batches)
         except LutraError as error:
             self.keep(error)
+
+    def note_codes(self, what: str, name: str) -> None:
+        """Say that a port's array holds the integers of the file."""
+        self.notes.append(f"the {what} '{clip(name)}' holds integers, as in the file")
 
     def note_place(self, what: str, name: str, value: Activation) -> None:
         """Say where the batch of a port is, unless it is first."""
@@ -242,6 +250,12 @@ class _Import:
         found: dict[str, Activation] = {}
         for name in self.source.outputs.names:
             value = self.builder.values.get(name) if name else None
+            if isinstance(value, Coded):
+                self.note_codes("output", name)
+                try:
+                    value = codes.codes_of(self.builder, name, value, name)
+                except RefusedError as refusal:
+                    self.refuse("an output", str(refusal), name)
             if value is None:
                 self.keep(ModelError(f"no node defines the output '{clip(name)}'"))
             elif isinstance(value, Constant):
@@ -384,16 +398,13 @@ class _Import:
     def attempt(self, form: Form, call: Call) -> Value | tuple[Value, ...]:
         """The results of a node; for a batch of one also with that taken as an axis like others."""
         try:
-            return form.translate(self.builder, call)
+            return codes.translated(self.builder, call, form)
         except (RefusedError, ShapeError) as error:
-            inputs = tuple(
-                self.builder.whole(value) if isinstance(value, Activation) else value
-                for value in call.inputs
-            )
+            inputs = tuple(codes.whole(self.builder, value) for value in call.inputs)
             if self.builder.batch != 1 or inputs == call.inputs:
                 raise
             try:
-                return form.translate(self.builder, replace(call, inputs=inputs))
+                return codes.translated(self.builder, replace(call, inputs=inputs), form)
             except (RefusedError, LutraError):
                 raise error from None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..ops import HardSwish, LogSoftmax, Mul, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
-from . import functions, quantised, reduce, resize, select, statistics
+from . import codes, functions, qlinear, quantised, reduce, resize, select, statistics
 from .activation import (
     always,
     clip,
@@ -70,7 +70,9 @@ FORMS: Mapping[str, Form] = {
         {"epsilon": anything, "momentum": anything, "spatial": only(1), "training_mode": only(0)},
         extra_outputs=True,
     ),
-    "Cast": Form(28, cast, {"round_mode": anything, "saturate": anything, "to": anything}),
+    "Cast": Form(
+        28, cast, {"round_mode": anything, "saturate": anything, "to": anything}, codes=True
+    ),
     "Clip": Form(13, elementwise(clip), {"max": anything, "min": anything}),
     "Concat": Form(13, concat, {"axis": anything}),
     "Constant": Form(25, constant_node, dict.fromkeys(_CONSTANT, anything)),
@@ -126,6 +128,8 @@ FORMS: Mapping[str, Form] = {
     "Transpose": Form(25, transpose, {"perm": anything}),
     "Unsqueeze": Form(25, unsqueeze, {"axes": anything}),
     **functions.FORMS,
+    **codes.FORMS,
+    **qlinear.FORMS,
     **reduce.FORMS,
     **resize.FORMS,
     **select.FORMS,
@@ -133,5 +137,5 @@ FORMS: Mapping[str, Form] = {
 }
 """The ONNX ops that are understood.  The tests hold this against the onnx package."""
 
-OTHER_FORMS: Mapping[str, Form] = {**quantised.FORMS}
+OTHER_FORMS: Mapping[str, Form] = {**quantised.FORMS, **qlinear.MICROSOFT_FORMS}
 """The ops of other domains that are understood."""

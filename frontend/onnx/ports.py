@@ -14,7 +14,7 @@ from ..graph import MAX_RANK
 from ..ops import Shape
 from ..ops.base import MAX_ELEMENTS
 from .options import ImportOptions
-from .tensor import type_name
+from .tensor import INTEGERS, type_name
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 """The types that data may have."""
@@ -30,10 +30,12 @@ class Input:
     Attributes:
         name: in the file.
         dims: its shape, the batch among it: sizes, or the names of open ones.
+        kind: ONNX's number of its type.
     """
 
     name: str
     dims: tuple[int | str, ...]
+    kind: int = TensorProto.FLOAT
 
     @property
     def open(self) -> tuple[int, ...]:
@@ -78,11 +80,11 @@ def read_input(port: ValueInfoProto, shapes: Mapping[str, int]) -> Input:
             expected="a shape that is fixed but for the batch",
             remedy="Give the shape at the export",
         )
-    if kind.elem_type not in FLOATS:
+    if kind.elem_type not in (*FLOATS, *INTEGERS):
         raise ModelError(
             f"{what} has a data type that is not supported",
             found=type_name(kind.elem_type),
-            expected="float32, float64 or float16",
+            expected="float32, float64 or float16, or integers of at most 16 bits",
         )
     if len(kind.shape.dim) > MAX_RANK:
         raise ShapeError(
@@ -96,7 +98,7 @@ def read_input(port: ValueInfoProto, shapes: Mapping[str, int]) -> Input:
             found=dims,
             expected=f"positive sizes, at most {MAX_ELEMENTS} elements",
         )
-    return Input(port.name, dims)
+    return Input(port.name, dims, kind.elem_type)
 
 
 def _dims(port: ValueInfoProto) -> list[int | str]:
@@ -190,7 +192,10 @@ class Outputs:
 def choose_outputs(
     ports: Sequence[ValueInfoProto], options: ImportOptions, known: Collection[str]
 ) -> Outputs:
-    """The outputs that the options ask for, or all of the file's that are floats.
+    """The outputs that the options ask for, or all of the file's that are data.
+
+    That are floats and the integers that data are quantised to; sums of these, of 32 bits, are
+    taken where there is nothing else.
 
     Args:
         ports: the outputs that the file names.
@@ -213,8 +218,10 @@ def choose_outputs(
     if not ports:
         raise ModelError("the model has no output", expected="one")
     kinds = {port.name: _kind(port) for port in ports}
-    floats = tuple(name for name, kind in kinds.items() if kind is None)
-    others = tuple((name, kind) for name, kind in kinds.items() if kind is not None)
+    floats = tuple(name for name, kind in kinds.items() if kind is None) or tuple(
+        name for name, kind in kinds.items() if kind == type_name(TensorProto.INT32)
+    )
+    others = tuple((name, kind) for name, kind in kinds.items() if kind and name not in floats)
     if not floats:
         return Outputs((), refused=tuple((name, f"is of type {kind}") for name, kind in others))
     return Outputs(
@@ -231,10 +238,9 @@ def _short(names: Iterable[str]) -> list[str]:
 
 
 def _kind(port: ValueInfoProto) -> str | None:
-    """What an output is; None for floats, and where the file does not say."""
+    """What an output is; None for data, and where the file does not say."""
     if port.type.WhichOneof("value") not in (None, "tensor_type"):
         return str(port.type.WhichOneof("value")).removesuffix("_type").replace("_", " ")
     kind = port.type.tensor_type.elem_type
-    return (
-        None if kind in (TensorProto.UNDEFINED, TensorProto.BFLOAT16, *FLOATS) else type_name(kind)
-    )
+    data = (TensorProto.UNDEFINED, TensorProto.BFLOAT16, *FLOATS, *INTEGERS)
+    return None if kind in data else type_name(kind)

@@ -12,20 +12,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ModelError
-from ..graph import Grid
-from ..ops import Array, Bipolar, Mul, Quantize, Round, Shape
+from ..ops import Array, Bipolar, Quantize, Round
 from .call import Call, Form, anything, only, shown
-from .values import Activation, Builder, Codes, Constant, RefusedError, Value
+from .scales import (
+    ENDLESS,
+    expect_scale,
+    expect_whole,
+    integer_range,
+    integers,
+    number,
+    on_axis,
+    plain,
+    times,
+)
+from .values import Activation, Builder, Codes, Constant, Lattice, RefusedError, Value
 
 MAX_BITS = 32
 """Most bits of an integer."""
-
-ENDLESS = 2**127
-"""A bound that no float32 result reaches after a division by a scale, but the largest ones."""
-
-EXACT = 2**20
-"""Integers below this survive a product with a scale and one with its reciprocal, and rounding:
-the three float32 roundings in between move them by less than a half."""
 
 ROUNDINGS: Mapping[str, Round] = {
     "ROUND": Round.HALF_EVEN,
@@ -76,36 +79,6 @@ def spread(call: Call, index: int, rank: int, what: str) -> Spread:
             f"has a {what} of shape {array.shape}; supported: one number, or one a channel"
         )
     return Spread(np.asarray(array, np.float32), wide[0])
-
-
-def expect_scale(scale: Array) -> None:
-    """Refuse scales that are not positive numbers."""
-    if not (np.isfinite(scale) & (scale > 0)).all():
-        raise RefusedError("has a scale that is not positive and finite")
-
-
-def expect_whole(zero: Array, what: str = "zero point") -> None:
-    """Refuse zero points that are no integers."""
-    if not (np.isfinite(zero) & (zero == np.rint(zero))).all():
-        raise RefusedError(f"has a {what} that is no integer")
-
-
-def on_axis(
-    builder: Builder,
-    call: Call,
-    op: Quantize | Bipolar,
-    x: Activation,
-    axis: int | None,
-    vectors: Mapping[str, Array],
-    wish: str,
-) -> Activation:
-    """``op`` on ``x`` with these weights, by name; a channel is an index of ``axis`` of ours."""
-    rank = len(x.shape)
-    order: Shape = tuple(i for i in range(rank) if i != axis) + (() if axis is None else (axis,))
-    weights = tuple(
-        builder.add_weight(f"{wish}_{name}", vector) for name, vector in vectors.items()
-    )
-    return builder.between(op, order, x, call.name, wish, weights)
 
 
 def quant(builder: Builder, call: Call) -> Value:
@@ -162,67 +135,13 @@ def trunc(builder: Builder, call: Call) -> Value:
         )
     if not 0 <= dropped <= MAX_BITS or low == high:
         raise RefusedError(f"drops {dropped} bits; supported: 0 to {MAX_BITS}")
-    x = on_axis(
-        builder, call, Quantize(-ENDLESS, ENDLESS), x, None, _known(own), f"{call.output}_whole"
-    )
-    x = integers(builder, call, x, Grid(-(2**bits), 2**bits, _number(own)), endless=True)
+    whole = Quantize(-ENDLESS, ENDLESS)
+    x = on_axis(builder, call.name, whole, x, None, plain(own), f"{call.output}_whole")
+    grid = Lattice(number(own), number(0), -ENDLESS, ENDLESS)
+    x = integers(builder, call.name, x, grid, f"{call.output}_integers", reach=2**bits)
     cut = Quantize(low, high, rounding)
-    y = on_axis(builder, call, cut, x, None, _known(2.0**dropped), f"{call.output}_cut")
-    factor = builder.add_weight(f"{call.output}_factor", _number(again))
-    return builder.emit(Mul(), (y.id, factor), f"{call.name}_scale", call.output, like=x)
-
-
-def integers(
-    builder: Builder, call: Call, x: Activation, grid: Grid, endless: bool = False
-) -> Activation:
-    """The integers of a value that lies on ``grid``, as floats.
-
-    A product with the reciprocal of a scale that is no power of two may miss them by a little, and
-    is rounded.
-
-    Args:
-        builder, call: as for a translator.
-        x: the value.
-        grid: its integers, and one scale.
-        endless: whether values beyond the least and the largest integer stay what they are.
-
-    Raises:
-        RefusedError: the integers are too large for that.
-    """
-    scale = float(grid.scale[0])
-    if scale == 1:
-        return x
-    exact = np.frexp(scale)[0] == 0.5
-    if not exact and max(-grid.low, grid.high) >= EXACT:
-        raise RefusedError(
-            "needs the integers of a value of many bits, with a scale that is no power of two"
-        )
-    factor = builder.add_weight(f"{call.output}_reciprocal", _number(1 / scale))
-    y = builder.emit(
-        Mul(), (x.id, factor), f"{call.name}_integers", f"{call.output}_integers", batch=x.batch
-    )
-    if exact:
-        return y
-    low, high = (-ENDLESS, ENDLESS) if endless else (grid.low, grid.high)
-    return on_axis(
-        builder, call, Quantize(low, high), y, None, _known(1.0), f"{call.output}_rounded"
-    )
-
-
-def _number(value: float) -> Array:
-    return np.array([value], np.float32)
-
-
-def _known(scale: float) -> dict[str, Array]:
-    """The weights of a Quantize with one scale and no zero point."""
-    return {"scale": _number(scale), "zero": _number(0)}
-
-
-def integer_range(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
-    """The least and the largest integer of so many bits; a narrow range has one less."""
-    if signed:
-        return -(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1
-    return 0, 2**bits - 1 - narrow
+    y = on_axis(builder, call.name, cut, x, None, plain(2.0**dropped), f"{call.output}_cut")
+    return times(builder, call.name, y, number(again), call.output)
 
 
 def _quantised(builder: Builder, call: Call, op: Quantize, scale: Spread, zero: Spread) -> Value:
@@ -237,7 +156,7 @@ def _quantised(builder: Builder, call: Call, op: Quantize, scale: Spread, zero: 
         return builder.folded(call.output, made, codes=codes)
     x, axis = _channels(call, scale, zero)
     vectors = {"scale": scale.vector, "zero": zero.vector}
-    return on_axis(builder, call, op, x, axis, vectors, call.output)
+    return on_axis(builder, call.name, op, x, axis, vectors, call.output)
 
 
 def _bipolar(builder: Builder, call: Call, scale: Spread) -> Value:
@@ -249,7 +168,7 @@ def _bipolar(builder: Builder, call: Call, scale: Spread) -> Value:
         codes = Codes(-1, 1, np.broadcast_to(scale.value, value.shape))
         return builder.folded(call.output, made, codes=codes)
     x, axis = _channels(call, scale)
-    return on_axis(builder, call, Bipolar(), x, axis, {"scale": scale.vector}, call.output)
+    return on_axis(builder, call.name, Bipolar(), x, axis, {"scale": scale.vector}, call.output)
 
 
 def _channels(call: Call, *parts: Spread) -> tuple[Activation, int | None]:

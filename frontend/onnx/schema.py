@@ -56,6 +56,36 @@ _QONNX = {
     )
 }
 
+_INTS = OpSchema.AttrType.INTS
+_POOL = {
+    "auto_pad": _STRING,
+    "ceil_mode": _INT,
+    "count_include_pad": _INT,
+    "kernel_shape": _INTS,
+    "pads": _INTS,
+    "strides": _INTS,
+}
+_LAST = {"channels_last": _INT}
+_FLOAT = OpSchema.AttrType.FLOAT
+
+_MICROSOFT = {
+    name: _schema(name, inputs, attributes, "com.microsoft")
+    for name, inputs, attributes in (
+        ("DequantizeLinear", (2, 3), {"axis": _INT, "block_size": _INT}),
+        ("QGemm", (6, 9), {"alpha": _FLOAT, "transA": _INT, "transB": _INT}),
+        ("QLinearAdd", (7, 8), {}),
+        ("QLinearAveragePool", (4, 5), _POOL | _LAST),
+        ("QLinearConcat", (5, 2**10), {"axis": _INT}),
+        ("QLinearGlobalAveragePool", (5, 5), _LAST),
+        ("QLinearLeakyRelu", (4, 5), {"alpha": _FLOAT}),
+        ("QLinearMul", (7, 8), {}),
+        ("QLinearSigmoid", (4, 5), {}),
+        ("QLinearSoftmax", (5, 5), {"axis": _INT, "opset": _INT}),
+        ("QuantizeLinear", (2, 3), {"axis": _INT, "block_size": _INT}),
+    )
+}
+"""Ops of onnxruntime that its quantiser writes."""
+
 
 def schema_of(domain: str, op: str, opset: int) -> OpSchema | None:
     """The definition of an op, in the version that ONNX's operator set ``opset`` means.
@@ -68,4 +98,6 @@ def schema_of(domain: str, op: str, opset: int) -> OpSchema | None:
             return onnx.defs.get_schema(op, opset, "")
         except onnx.defs.SchemaError:
             return _QONNX.get(op)
+    if domain == "com.microsoft":
+        return _MICROSOFT.get(op)
     return _QONNX.get(op) if domain in QONNX_DOMAINS else None

@@ -7,8 +7,9 @@ import numpy as np
 from ..errors import ModelError, ShapeError
 from ..ops import Array
 from .call import BATCH, Call
+from .codes import to_float
 from .tensor import read_tensor
-from .values import Activation, Builder, Constant, RefusedError, Value, expect_foldable
+from .values import Activation, Builder, Coded, Constant, RefusedError, Value, expect_foldable
 
 
 def shape_of(builder: Builder, call: Call) -> Value:
@@ -60,6 +61,8 @@ def _filled(builder: Builder, call: Call, value: Array, target: list[int]) -> Va
 def cast(builder: Builder, call: Call) -> Value:
     """Between integer types: sizes stay what they are."""
     source = call.value(0)
+    if isinstance(source, Coded):
+        return to_float(builder, call, source)
     if not isinstance(source, Constant) or source.array.dtype.kind != "i":
         raise RefusedError("supported: constants that are integers")
     if call.get("to", 0) not in (6, 7):  # int32 and int64

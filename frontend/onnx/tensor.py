@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,6 +35,16 @@ _STORED: dict[int, tuple[npt.DTypeLike, str]] = {
     TensorProto.BOOL: ("|b1", "int32_data"),
 }
 """For each data type that is read: what holds it, and its field where it is not stored raw."""
+
+INTEGERS: Mapping[int, npt.DTypeLike] = {
+    TensorProto.UINT8: np.uint8,
+    TensorProto.INT8: np.int8,
+    TensorProto.UINT16: np.uint16,
+    TensorProto.INT16: np.int16,
+    TensorProto.UINT4: ml_dtypes.uint4,
+    TensorProto.INT4: ml_dtypes.int4,
+}
+"""The types that data are quantised to, by ONNX's numbers."""
 
 NIBBLES = (ml_dtypes.int4, ml_dtypes.uint4)
 """The types of which a file stores two in a byte, the first in its low half."""

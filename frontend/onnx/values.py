@@ -199,12 +199,50 @@ class Constant:
             return self.array.astype(np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """The numbers ``(q - zero) · scale`` with integers q from ``low`` to ``high``.
+
+    Attributes:
+        scale, zero: float32 of shape (1,), or (channels,) for an axis that is known elsewhere.
+        low, high: the integers.
+    """
+
+    scale: Array
+    zero: Array
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """Integers that stand for data which depend on the input.
+
+    Attributes:
+        real: the data that they stand for.
+        lattice: how the two relate.
+        axis: the axis of the ONNX value that scales and zero points belong to, if they differ.
+        within: gives the data again, quantised to other bounds, where that is known how.
+    """
+
+    real: Activation
+    lattice: Lattice
+    axis: int | None
+    within: Callable[[int, int], Activation] | None = None
+
+    def like(self, lattice: Lattice, axis: int | None) -> bool:
+        """Whether the same integers stand for the same data in ``lattice``."""
+        own = self.lattice
+        same = np.array_equal(own.scale, lattice.scale) and np.array_equal(own.zero, lattice.zero)
+        return self.axis == axis and same
+
+
 @dataclass(frozen=True)
 class Unknown:
     """A value that could not be worked out, because a node before it could not."""
 
 
-Value = Activation | Constant | Unknown
+Value = Activation | Constant | Coded | Unknown
 
 
 def is_float(array: Array) -> bool:
