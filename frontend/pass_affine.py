@@ -221,6 +221,8 @@ def _vector(part: Array | None, neutral: float, channels: Shape) -> Array | None
     """A factor or addend, ``neutral`` where there is none, as one number a channel; None if it is
     no such thing."""
     part = np.array(neutral) if part is None else part
+    if not channels:
+        return None
     if part.size not in (1, *part.shape[-1:]) or part.shape[-1:] not in ((), (1,), channels):
         return None
     return np.broadcast_to(part.reshape(-1), channels)
