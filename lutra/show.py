@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +14,7 @@ from .console import say
 from .frontend.cost import multiply_adds
 from .frontend.errors import clip
 from .frontend.graph import Graph, Node, Port
-from .frontend.ops import Conv, Dense, Op
+from .frontend.ops import Array, Bipolar, Conv, Dense, Op, Quantize
 from .quantize.cast import Cast
 from .quantize.fixed import FixedGraph, FixedOp
 from .quantize.fixed_onnx import FixedModel
@@ -51,11 +52,12 @@ def layers(graph: Graph) -> list[dict[str, Any]]:
     return [
         {
             "layer": node.name,
-            "op": describe(node.op),
+            "op": _op_text(graph, node),
             "shape": list(graph.shapes[node.output]),
-            "parameters": sum(
-                graph.constants[name].size for name in node.inputs if name in graph.constants
-            ),
+            "parameters": 0
+            if isinstance(node.op, Quantize | Bipolar)
+            else sum(graph.constants[name].size for name in node.inputs if name in graph.constants),
+            "integers": _integers(graph, node),
             "multiply_adds": multiply_adds(
                 node.op, [graph.shapes[name] for name in node.inputs], graph.shapes[node.output]
             ),
@@ -76,6 +78,40 @@ def describe(op: Op) -> str:
     return text + (" padded" if window.padded else "")
 
 
+def _op_text(graph: Graph, node: Node[Op]) -> str:
+    """The op; for a quantisation also onto which integers, times what."""
+    match node.op:
+        case Quantize(low, high):
+            return f"Quantize {_range(low, high)} {_scale(graph.constants[node.inputs[1]])}"
+        case Bipolar():
+            return f"Bipolar {_scale(graph.constants[node.inputs[1]])}"
+        case op:
+            return describe(op)
+
+
+def _integers(graph: Graph, node: Node[Op]) -> str | None:
+    """Which integers the widest of a node's quantised weights are made of."""
+    grids = [graph.grids[name] for name in node.inputs[:2] if name in graph.grids]
+    widest = max(grids, key=lambda grid: grid.high - grid.low, default=None)
+    return None if widest is None else _range(widest.low, widest.high)
+
+
+def _range(low: int, high: int) -> str:
+    """``int8``, ``uint4``, or the ends where these are not all integers of so many bits."""
+    bits = (high - low).bit_length()
+    if high - low == (1 << bits) - 1 and low in (0, -(1 << bits - 1)):
+        return f"{'int' if low else 'uint'}{bits}"
+    return f"±{high}" if low == -high else f"{low}..{high}"
+
+
+def _scale(scale: Array) -> str:
+    """``2^-5``, or how many scales there are."""
+    if scale.min() != scale.max():
+        return f"{scale.size} scales"
+    mantissa, exponent = np.frexp(scale.flat[0])
+    return f"2^{exponent - 1}" if mantissa == 0.5 else f"{scale.flat[0]:.4g}"
+
+
 def layer_table(graph: Graph, rows: list[dict[str, Any]]) -> Table:
     """The table of ``lutra inspect``."""
     table = new_table(clip(graph.name, 60))
@@ -91,7 +127,7 @@ def layer_table(graph: Graph, rows: list[dict[str, Any]]) -> Table:
             shown_name(row["layer"]),
             row["op"],
             shape_text(tuple(row["shape"])),
-            _count(row["parameters"]),
+            f"{_count(row['parameters'])} {row['integers'] or ''}".strip(),
             _count(row["multiply_adds"]),
         )
     table.add_section()
