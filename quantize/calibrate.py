@@ -218,7 +218,7 @@ def _observe(graph: Graph, x: Array, names: list[str], track: Track) -> dict[str
     (port,) = graph.inputs
     inner = [node for node in graph.nodes if isinstance(node.op, Internal)]
     wanted = {*names, *(node.inputs[0] for node in inner)}
-    clipped = {name for name in names if _feeds_softmax(graph, name)}
+    clipped = {name for name in names if feeds_softmax(graph, name)}
     blocks: dict[str, list[Array]] = {name: [] for name in names}
     share = max(1, SAMPLE // math.ceil(len(x) / BLOCK))
     for start in track(range(0, len(x), BLOCK)):
@@ -245,7 +245,7 @@ def _observe(graph: Graph, x: Array, names: list[str], track: Track) -> dict[str
     return {name: np.concatenate(parts) for name, parts in blocks.items()}
 
 
-def _feeds_softmax(graph: Graph, value: str) -> bool:
+def feeds_softmax(graph: Graph, value: str) -> bool:
     """Whether only softmaxes read a value, so that what lies far below a row's maximum is 0."""
     readers = graph.consumers(value)
     outputs = {port.name for port in graph.outputs}

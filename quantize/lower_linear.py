@@ -26,6 +26,7 @@ from ..frontend.ops import (
     Window,
 )
 from .builder import Builder
+from .calibrate import REACH, feeds_softmax
 from .exact_ops import Axis, Rearrange
 from .grids import constant_fraction, grid_fraction
 
@@ -151,8 +152,8 @@ def add(builder: Builder, node: Node[Op]) -> None:
             a = builder.scaled(builder.new(f"{node.name}.negative"), a, -1.0, 1)
             negative = False
     if b in builder.graph.constants:
-        values = _suffix(builder.graph.constants[b], shape)
         a = builder.expand(a, shape)
+        values = _within_reach(builder, node, _suffix(builder.graph.constants[b], shape), a)
         fraction = exact_fraction(builder, b, node)
         if fraction is None:
             b = addend(builder, f"{node.name}.addend", values, a)
@@ -163,6 +164,17 @@ def add(builder: Builder, node: Node[Op]) -> None:
     else:
         a, b = builder.expand(b, shape), a
     builder.close(node.output, builder.aligned(a, b, negative=negative), a, b)
+
+
+def _within_reach(builder: Builder, node: Node[Op], values: Array, x: str) -> Array:
+    """The constants that ``x`` gets added.  If only softmaxes read the sum, those that make what
+    they are added to nothing to them, whatever it is, are no larger than that takes."""
+    if not feeds_softmax(builder.graph, node.output):
+        return values
+    format_ = builder.formats[x]
+    spread = (format_.high - format_.low) * format_.step
+    least = values.max(axis=-1, keepdims=True) - spread - 2 * REACH
+    return np.asarray(np.maximum(values, least))
 
 
 def multiply(builder: Builder, node: Node[Op]) -> None:

@@ -211,6 +211,21 @@ def test_a_constant_may_stand_first(op: Op) -> None:
     assert np.abs(Simulator(fixed).predict(x) - true).max() < 4 * fixed.formats["y"].step
 
 
+@pytest.mark.parametrize("masked", [-(2.0**127), -1e9, -100.0])
+def test_a_mask_takes_no_bits_from_the_scores(masked: float) -> None:
+    """However large what is added is, the softmax of the others is as close as without it."""
+    mask = np.where(np.tri(4) > 0, 0, np.float32(masked))
+    nodes = (Node[Op]("add", Add(), ("x", "mask"), "s"), Node[Op]("p", Softmax(), ("s",), "y"))
+    ports = (Port.of("x", (4, 4)),), (Port.of("y", (4, 4)),)
+    graph = Graph("masked", *ports, nodes, {"mask": mask})
+    x = np.random.default_rng(2).normal(size=(100, 4, 4)).astype(np.float32) * 5
+    fixed = lower(graph, calibrate(graph, Settings.uniform(16), x))
+    y = Simulator(fixed).predict(x)
+    assert (y[:, mask < 0] == 0).all()
+    # 16 bits of scores up to 20 leave steps of 2^-11, and so does the softmax.
+    assert np.abs(y - evaluate(graph, {"x": x})["y"]).max() < 2.0**-11
+
+
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("transposed", [True, False])
 @pytest.mark.parametrize("lead", [(), (2,), (3, 2), (1, 2)], ids=str)

@@ -32,6 +32,7 @@ from ..ops import (
 )
 from ..ops.base import MAX_ELEMENTS
 from .layout import inverse
+from .masks import without_infinities
 
 MAX_FOLDED = 2**30
 """Most bytes that constants made out of the model's own may take together."""
@@ -519,6 +520,7 @@ class Builder:
             final[y.id] = port
         nodes = self._live({y.id for y in outputs.values()})
         self._name(final, nodes)
+        weights = without_infinities(nodes, self._weights, {y.id for y in outputs.values()})
         labels = Names()
         return Graph(
             name,
@@ -533,7 +535,7 @@ class Builder:
                 )
                 for node in nodes
             ),
-            {final[i]: value for i, value in self._weights.items() if i in final},
+            {final[i]: value for i, value in weights.items() if i in final},
             {final[i]: grid for i, grid in self._grids.items() if i in final},
             notes,
         )

@@ -1,0 +1,52 @@
+"""Minus infinity in a file: where it masks the scores of a softmax, and elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import ModelProto
+
+from lutra.frontend.errors import ModelError
+from lutra.frontend.graph import evaluate
+from lutra.frontend.onnx.importer import from_onnx
+from lutra.frontend.ops import Array
+
+from .onnx_models import assert_same, model, node
+
+LOWEST = np.finfo(np.float32).min
+
+
+def masked(mask: Array, *more: str) -> ModelProto:
+    """A softmax of what a mask is added to; ``more`` are ops on the sum."""
+    nodes = [
+        node("Add", ["x", "mask"], "s"),
+        node("Softmax", ["s"], "p", axis=-1),
+        *(node(op, ["s"], op) for op in more),
+        node("Sum", ["p", *more], "y"),
+    ]
+    return model(nodes, ["N", 4, 4], {"mask": mask.astype(np.float32)})
+
+
+@pytest.mark.parametrize("lowest", [-np.inf, LOWEST])
+def test_a_mask_leaves_nothing_of_a_score(lowest: float) -> None:
+    original = masked(np.where(np.tri(4) > 0, 0, lowest))
+    graph = assert_same(from_onnx(original), original)
+    x = np.random.default_rng(0).normal(size=(3, 4, 4)).astype(np.float32) * 1e30
+    y = evaluate(graph, {"x": x})["y"]
+    assert (y[:, np.tri(4) == 0] == 0).all()
+    np.testing.assert_allclose(y.sum(axis=-1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mask", "more"),
+    [
+        (np.where(np.tri(4, k=-1) > 0, 0, -np.inf), ()),
+        (np.where(np.tri(4) > 0, 0, np.inf), ()),
+        (np.where(np.tri(4) > 0, 0, -np.inf), ("Relu",)),
+        (np.array([-np.inf]), ()),
+    ],
+    ids=["a row of nothing", "above all", "read by others", "all of it"],
+)
+def test_other_infinities_are_refused(mask: Array, more: tuple[str, ...]) -> None:
+    with pytest.raises(ModelError, match="weight 'mask' holds NaN or infinite values"):
+        from_onnx(masked(mask, *more))
