@@ -147,6 +147,8 @@ def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
         "in_shape": " x ".join(map(str, design.input_port.shape)),
         "out_shape": " x ".join(map(str, design.output_port.shape)),
         "out_signed": "true" if result.format.signed else "false",
+        "in_scale": design.input_port.scale,
+        "out_scale": design.output_port.scale,
         "entry": graph.entry[design.input_port.name],
         "streams": [s for s in design.streams.values() if s.name not in ports],
         "states": [state_text(design, loop) for loop in loops],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..frontend.errors import FormatError
@@ -31,11 +33,14 @@ class Builder:
         layer: the layer of the float graph to which further nodes belong.
         nodes: where further nodes go; the body of a loop while one is made.
         sums: the part of a value of the float graph that a tail adds up, by that value's name.
-        inexact: as in the fixed graph.
+        factors, inexact: as in the fixed graph.
     """
 
-    def __init__(self, graph: Graph, precision: Precision) -> None:
+    def __init__(
+        self, graph: Graph, precision: Precision, factors: Mapping[str, Array] | None = None
+    ) -> None:
         self.graph = graph
+        self.factors = factors or {}
         self.precision = precision
         self.nodes: list[Node[FixedOp]] = []
         self.layers: dict[str, str] = {}
@@ -64,6 +69,7 @@ class Builder:
             self.formats,
             self.layers,
             self.inexact,
+            {name: value for name, value in self.factors.items() if name in self.formats},
         )
 
     def new(self, name: str) -> str:

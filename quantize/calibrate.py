@@ -34,6 +34,7 @@ from .grids import entry_target, grid_fraction, raw_range
 from .points import Internal, Role, internals, points
 from .precision import LayerSettings, Settings
 from .quantised import settled
+from .scales import rescale
 
 SAMPLE = 1 << 18
 """Values kept of each edge: enough for its distribution, small enough for any network."""
@@ -76,7 +77,8 @@ class Precision:
 def calibrate(
     graph: Graph, settings: Settings, x: Array | None = None, track: Track = silently
 ) -> Precision:
-    """Choose all formats that the model does not say itself.
+    """Choose all formats that the model does not say itself, for the network as
+    :func:`~.scales.rescale` gives it.
 
     Args:
         graph: the float network.
@@ -90,9 +92,13 @@ def calibrate(
             layer, or one that the model quantises itself.
         ShapeError: the data do not fit the input.
     """
-    free = settled(graph, _named(graph, settings))
+    known = [node.name for node in graph.nodes]
+    rescaled = rescale(graph)
+    graph = rescaled.graph
+    named = _named(graph, settings)
+    free = settled(graph, named) | (rescaled.waiting - {port.name for port in graph.inputs})
     where = points(graph, free)
-    known = [port.name for port in graph.inputs] + [node.name for node in graph.nodes]
+    known += [port.name for port in graph.inputs]
     known += [layer for point in where.values() for layer in point.layers]
     check_layers(settings.layers, dict.fromkeys(known), settings.file)
     targets = _entries(graph, settings)

@@ -92,6 +92,7 @@ def decode_graph(data: Json, tensors: Mapping[str, Array]) -> Graph:
 
 def encode_fixed(graph: FixedGraph) -> Json:
     """A fixed graph, whole."""
+    factors = {name: factor.tolist() for name, factor in graph.factors.items()}
     return {
         "name": graph.name,
         "inputs": [_port(port) for port in graph.inputs],
@@ -102,6 +103,7 @@ def encode_fixed(graph: FixedGraph) -> Json:
         "formats": {name: str(format_) for name, format_ in graph.formats.items()},
         "layers": dict(graph.layers),
         **({"inexact": dict(graph.inexact)} if graph.inexact else {}),
+        **({"factors": factors} if factors else {}),
     }
 
 
@@ -125,6 +127,7 @@ def decode_fixed(data: Json) -> FixedGraph:
         {name: Format.parse(_text(text)) for name, text in formats.items()},
         {name: _text(layer) for name, layer in layers.items()},
         {name: _number(error) for name, error in _mapping(data.get("inexact", {})).items()},
+        {name: _read_factor(factor) for name, factor in _mapping(data.get("factors", {})).items()},
     )
 
 
@@ -255,6 +258,13 @@ def _read_port(data: Json) -> Port:
     if math.prod(port.shape) > MAX_ELEMENTS:
         raise _damaged(port.shape, f"at most {MAX_ELEMENTS} elements")
     return port
+
+
+def _read_factor(data: Json) -> Array:
+    factor = np.array([_number(item) for item in _list(data)])
+    if not factor.size or not (np.isfinite(factor) & (factor > 0)).all():
+        raise _damaged(factor[:4], "positive factors")
+    return factor
 
 
 def _read_grid(data: Json) -> Grid:

@@ -41,6 +41,8 @@ class FixedGraph:
         inexact: layers whose factors would need more bits than there are to give, behind the
             rounding that follows, what real numbers give; and how far the value before it may be
             from theirs, in steps of that rounding.
+        factors: of values of quantised models, what 1 stands for in the float graph where that is
+            not 1: float64, one number or one a channel.
         shapes: shape of every value without the batch axis, inferred; a value of a loop's body has
             the loop's steps in front.
         bounds: provable bounds of every value, inferred; each format is checked to hold them.
@@ -55,6 +57,7 @@ class FixedGraph:
     formats: Mapping[str, Format]
     layers: Mapping[str, str]
     inexact: Mapping[str, float] = field(default_factory=dict)
+    factors: Mapping[str, Array] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(init=False, compare=False)
     bounds: Mapping[str, Result] = field(init=False, compare=False)
 
@@ -72,6 +75,9 @@ class FixedGraph:
         for port in self.inputs:
             if self.entry[port.name].format != self.formats[port.name]:
                 raise FormatError(f"the Cast of '{port.name}' does not fit its format")
+        for name, factor in self.factors.items():
+            if name not in shapes or factor.shape not in ((1,), shapes[name][-1:]):
+                raise ModelError(f"the factor of '{name}' does not fit it", found=factor.shape)
         homeless = [node.name for node in self.every_node() if node.name not in self.layers]
         if homeless:
             raise ModelError("a node belongs to no layer", node=homeless[0])

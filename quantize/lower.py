@@ -80,6 +80,7 @@ from .fixed import FixedGraph, whole
 from .formats import MAX_WIDTH, Format, Overflow, Rounding, Target
 from .lower_recurrent import recurrent
 from .lut import Function, Lut
+from .scales import rescale
 from .tails import Tail, find_tails
 
 SLOPE_BITS = 8
@@ -94,15 +95,16 @@ def lower(graph: Graph, precision: Precision) -> FixedGraph:
         FormatError: an exact result is wider than 53 bits.
     """
     expect_single(graph)
-    graph = drop_unused(graph)
-    builder = Builder(graph, precision)
+    rescaled = rescale(graph)
+    graph = drop_unused(rescaled.graph)
+    builder = Builder(graph, precision, rescaled.factors)
     tails = find_tails(graph, precision.settled)
     absorbed = {name: tail for tail in tails.values() for name in tail.absorbed}
     for port in graph.inputs:
         format_ = precision.points[port.name].format
         builder.define(port.name, format_, whole(format_), port.shape)
     for node in graph.nodes:
-        builder.layer = node.name
+        builder.layer = rescaled.layers.get(node.name, node.name)
         try:
             if node.name in absorbed:
                 _lower_absorbed(builder, node, absorbed[node.name])

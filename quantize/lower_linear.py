@@ -28,6 +28,7 @@ from ..frontend.ops import (
 from .builder import Builder
 from .calibrate import REACH, feeds_softmax
 from .exact_ops import Axis, Rearrange
+from .formats import MAX_WIDTH
 from .grids import constant_fraction, grid_fraction
 
 RECIPROCAL_BITS = 4
@@ -40,7 +41,8 @@ FACTOR_BITS = 4
 """Bits of a constant factor beyond those of weights: it costs one multiplication a value."""
 
 FLOAT_BITS = 24
-"""Bits of the largest of some factors as a float32 has them, where a Quantize rounds the result."""
+"""Bits of the largest of some factors, as many as a float32 has: of those that a Quantize rounds
+behind them, and of scales of a quantised model."""
 
 
 def linear(builder: Builder, op: Dense | Conv | ConvTranspose, node: Node[Op]) -> None:
@@ -187,8 +189,10 @@ def multiply(builder: Builder, node: Node[Op]) -> None:
         a = builder.expand(a, shape)
         fraction = exact_fraction(builder, b, node)
         if fraction is None:
-            settled = node.output in builder.precision.settled
-            b = factors(builder, f"{node.name}.factor", values, FLOAT_BITS if settled else None)
+            exact = node.output in builder.precision.settled or values.dtype == np.float64
+            room = MAX_WIDTH - 1 - builder.formats[a].width
+            bits = min(FLOAT_BITS, max(room, 1)) if exact else None
+            b = factors(builder, f"{node.name}.factor", values, bits)
         else:
             b = builder.rounded(builder.new(f"{node.name}.factor"), values, fraction)
     elif _is_row(builder, a, shape):

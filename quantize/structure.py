@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ..frontend.errors import ModelError, ShapeError
 from ..frontend.graph import Graph, Node, Port
@@ -138,16 +139,19 @@ def check_ports(
 
 def check_pair(source: Graph, ports: Sequence[Port], layers: Mapping[str, str]) -> None:
     """Raise unless a fixed graph with these ports, and these layers of its nodes, can come from
-    ``source``."""
-    if [*source.inputs, *source.outputs] != list(ports):
+    ``source``.
+
+    Scales of ports may differ, and layers that became part of others have no nodes."""
+    expected = [*source.inputs, *source.outputs]
+    if [replace(port, scale=1.0) for port in ports] != expected:
         raise ModelError(
             "the fixed-point network has other inputs or outputs than the float network",
             found=[port.name for port in ports],
-            expected=[port.name for port in (*source.inputs, *source.outputs)],
+            expected=[port.name for port in expected],
             remedy=REMEDY,
         )
     known = {node.name for node in source.nodes}
-    wrong = sorted(set(layers.values()) ^ known)
+    wrong = sorted(set(layers.values()) - known)
     if wrong:
         raise ModelError(
             "the fixed-point network has other layers than the float network",

@@ -65,7 +65,7 @@ class LayerReport(Step):
     """A value of the float graph beside its counterpart in the fixed graph.
 
     Attributes:
-        step: worth of one raw unit.
+        step: worth of one raw unit; the largest, where channels have factors of their own.
         lowest, highest: the smallest and the largest value that the format has.
         sqnr_db: ``10 log10(sum float^2 / sum (float - fixed)^2)``; inf where the error is zero.
         worst_error: largest ``|float - fixed|``.
@@ -271,13 +271,17 @@ class _Comparison:
             elif isinstance(node.op, Lut):
                 self.losses[node.output] = self._table(node, node.op)
         self.values = {
-            name: ValueTally(fixed.formats[name])
+            name: ValueTally(fixed.formats[name], self._factor(name))
             for name in (self.input, *self.makers)
             if name in self.floats and (name in self.losses or name == self.output)
         }
         operands = {self.makers[name].inputs[0] for name in self.losses if name in self.makers}
         self.simulator = Simulator(fixed, [*self.values, *operands])
         self.block = self._block_size()
+
+    def _factor(self, name: str) -> Array:
+        """What 1 in a value of the fixed graph stands for."""
+        return self.fixed.factors.get(name, np.ones(1))
 
     def _split(self) -> set[str]:
         """Values within layers whose upper and lower bits go separate ways, so that no bit is lost:
@@ -311,8 +315,8 @@ class _Comparison:
             if name in self.makers:
                 losses.add_raw(raws[self.makers[name].inputs[0]])
             elif isinstance(losses, CastTally):
-                losses.add_floats(x)
-        step = self.fixed.formats[self.output].step
+                losses.add_floats(self.fixed.inputs[0].enter(x))
+        step = self.fixed.formats[self.output].step * self.fixed.outputs[0].scale
         return floats[port.name], np.asarray(raws[self.output], np.float64) * step
 
     def _floats(self, x: Array) -> dict[str, Array]:
@@ -354,17 +358,18 @@ class _Comparison:
 
     def _layer(self, name: str, tally: ValueTally) -> LayerReport:
         format_ = tally.format
+        step = tally.step
         return LayerReport(
             **self._step(name),
-            step=format_.step,
-            lowest=format_.low * format_.step,
-            highest=format_.high * format_.step,
+            step=step,
+            lowest=format_.low * step,
+            highest=format_.high * step,
             sqnr_db=tally.sqnr,
             worst_error=tally.worst,
             float_low=tally.histogram.low,
             float_high=tally.histogram.high,
-            fixed_low=tally.raw_low * format_.step,
-            fixed_high=tally.raw_high * format_.step,
+            fixed_low=tally.fixed_low,
+            fixed_high=tally.fixed_high,
             range_used=(tally.raw_high - tally.raw_low) / (format_.high - format_.low),
             histogram=tally.histogram.result(),
         )

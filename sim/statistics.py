@@ -102,17 +102,28 @@ class ValueTally:
         signal, noise: sums of ``float^2`` and of ``(float - fixed)^2``.
         worst: largest ``|float - fixed|``.
         raw_low, raw_high: the smallest and the largest raw value.
+        fixed_low, fixed_high: the smallest and the largest value that they stand for.
+        step: worth of one raw unit, the largest of any channel.
+
+    Args:
+        format_: of the raw values.
+        factor: what 1 stands for, one number or one a channel.
     """
 
-    def __init__(self, format_: Format) -> None:
+    def __init__(self, format_: Format, factor: Array) -> None:
         self.format = format_
+        self.factor = factor
+        self.step = format_.step * float(factor.max())
         self.count = 0
         self.signal = 0.0
         self.noise = 0.0
         self.worst = 0.0
         self.raw_low = math.inf
         self.raw_high = -math.inf
-        self.histogram = HistogramTally(-format_.fraction - SUBSTEP_BITS)
+        self.fixed_low = math.inf
+        self.fixed_high = -math.inf
+        finest = math.frexp(format_.step * float(factor.min()))[1] - 1
+        self.histogram = HistogramTally(finest - SUBSTEP_BITS)
 
     def add(self, floats: Array, raw: Array) -> None:
         """Compare a block: float values, and raw values of the same shape.
@@ -127,13 +138,16 @@ class ValueTally:
                 expected="finite numbers",
                 remedy="Scale the data as they were scaled for training",
             )
-        error = v - np.asarray(raw, np.float64) * self.format.step
+        fixed = np.asarray(raw, np.float64) * self.format.step * self.factor
+        error = v - fixed
         self.count += v.size
         self.signal += float(np.square(v).sum())
         self.noise += float(np.square(error).sum())
         self.worst = max(self.worst, float(np.abs(error).max()))
         self.raw_low = min(self.raw_low, float(raw.min()))
         self.raw_high = max(self.raw_high, float(raw.max()))
+        self.fixed_low = min(self.fixed_low, float(fixed.min()))
+        self.fixed_high = max(self.fixed_high, float(fixed.max()))
         self.histogram.add(v)
 
     @property

@@ -101,7 +101,7 @@ def verify_project(
         compared.wrong,
         golden,
         worst,
-        model.fixed.formats[port.name].step,
+        model.fixed.formats[port.name].step * port.scale,
         headers.source,
         compared.first,
     )
