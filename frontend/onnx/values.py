@@ -482,8 +482,8 @@ class Builder:
             raise ModelError(f"weight '{clip(wish)}' is empty", found=value.shape)
         self.spend(value)
         name = self.new(wish, value.shape)
-        with np.errstate(all="ignore"):
-            self._weights[name] = np.array(value, np.float32, order="C")
+        with np.errstate(all="ignore"):  # a view: what the file holds in order is not copied
+            self._weights[name] = np.asarray(value, np.float32, order="C").view()
         self._weights[name].flags.writeable = False
         if codes is not None:
             grid = Grid.fitted(codes.low, codes.high, codes.scale, self._weights[name])
@@ -491,8 +491,11 @@ class Builder:
         return name
 
     def spend(self, value: Array) -> Array:
-        """``value``, counted against the memory that constants may take."""
-        self._folded += value.nbytes
+        """``value``, counted against the memory that constants may take: what is repeated along
+        an axis lies there once."""
+        self._folded += value.itemsize * math.prod(
+            size for size, step in zip(value.shape, value.strides, strict=True) if step
+        )
         if self._folded > MAX_FOLDED:
             raise ModelError(
                 "the constants of the model grow too large when they are folded",
