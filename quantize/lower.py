@@ -6,12 +6,11 @@ from typing import assert_never
 
 import numpy as np
 
-from ..frontend.errors import FormatError, LutraError, UnsupportedOpError
+from ..frontend.errors import FormatError, LutraError
 from ..frontend.graph import Graph, Node, expect_single
 from ..frontend.ops import (
     Abs,
     Add,
-    Array,
     AveragePool,
     BatchNorm,
     Bipolar,
@@ -68,23 +67,20 @@ from ..frontend.ops import (
     Upsample,
 )
 from ..frontend.passes import drop_unused
+from . import lower_functions as functions
 from . import lower_linear as linear
 from . import lower_move as move
+from . import lower_pieces as pieces
 from . import lower_quantize as quantized
 from . import lower_rows as rows
 from . import lower_tail
 from .builder import Builder
 from .calibrate import Precision
-from .exact_ops import Clamp, Leaky
 from .fixed import FixedGraph, whole
-from .formats import MAX_WIDTH, Format, Overflow, Rounding, Target
 from .lower_recurrent import recurrent
 from .lut import Function, Lut
 from .scales import rescale
 from .tails import Tail, find_tails
-
-SLOPE_BITS = 8
-"""Bits of a slope beyond those of weights: it costs one multiplication a value."""
 
 
 def lower(graph: Graph, precision: Precision) -> FixedGraph:
@@ -144,11 +140,11 @@ def _lower(builder: Builder, node: Node[Op]) -> None:
         case MaxPool() | Relu() | Flatten() | Reshape() as op:
             builder.close(node.output, op, x)
         case Clip() as op:
-            builder.close(node.output, _clamp(builder, op, x), x)
+            builder.close(node.output, pieces.clamp(builder, op, x), x)
         case LeakyRelu(slope):
-            _leaky(builder, node, np.array([slope]))
+            pieces.leaky(builder, node, np.array([slope]))
         case PRelu():
-            _leaky(builder, node, builder.graph.constants[node.inputs[1]])
+            pieces.leaky(builder, node, builder.graph.constants[node.inputs[1]])
         case Transpose() | Slice() | Pad() | Upsample() as op:
             move.rearrange(builder, op, node)
         case Concat() as op:
@@ -165,16 +161,35 @@ def _lower(builder: Builder, node: Node[Op]) -> None:
             quantized.quantize(builder, op, node)
         case Bipolar():
             quantized.bipolar(builder, node)
-        case (
-            Div() | Maximum() | Minimum() | ThresholdedRelu() | Abs() | Neg() | Softsign() | Mish()
-            | Celu() | Exp() | Log() | Power() | Erf() | Sin() | Cos()
-        ) as op:  # fmt: skip
-            raise UnsupportedOpError("there is no fixed-point form of this op", found=op)
+        case Neg():
+            pieces.negative(builder, node)
+        case Abs():
+            pieces.absolute(builder, node)
+        case ThresholdedRelu(alpha):
+            pieces.threshold(builder, node, alpha)
+        case Maximum() | Minimum() as op:
+            pieces.extreme(builder, op, node)
+        case Div():
+            functions.divide(builder, node)
+        case Exp():
+            functions.exponential(builder, node)
+        case Log():
+            functions.logarithm(builder, node)
+        case Power(exponent):
+            functions.power(builder, node, exponent)
+        case Sin() | Cos() as op:
+            functions.angle(builder, node, op)
+        case Celu(alpha):
+            functions.celu(builder, node, alpha)
+        case Softsign():
+            functions.softsign(builder, node)
         case op:
             _function(builder, op, node)
 
 
-Smooth = Sigmoid | Tanh | Elu | Selu | Gelu | Silu | Softplus | HardSigmoid | HardSwish
+Smooth = (
+    Sigmoid | Tanh | Elu | Selu | Gelu | Silu | Softplus | HardSigmoid | HardSwish | Erf | Mish
+)  # fmt: skip
 """Functions of one value that are looked up."""
 
 
@@ -203,41 +218,11 @@ def _function(builder: Builder, op: Smooth, node: Node[Op]) -> None:
             lut = Lut(Function.HARD_SIGMOID, (slope, offset))
         case HardSwish():
             lut = Lut(Function.HARD_SWISH)
+        case Mish():
+            lut = Lut(Function.MISH)
+        case Erf():
+            lut = Lut(Function.ERF)
+            flat = (rows.vanishing(target.format.fraction) + 1) // 2 + 1  # it vanishes as exp(-x²)
         case _:
             assert_never(op)
     builder.function(node.output, lut, node.inputs[0], target, flat=flat)
-
-
-def _clamp(builder: Builder, op: Clip, x: str) -> Clamp:
-    """The bounds as raw values of x, rounded to them; a bound beyond x's own does nothing."""
-    fraction, bounds = builder.formats[x].fraction, builder.bounds[x]
-    low, high = (
-        int(np.floor(np.clip(end * 2.0**fraction, bounds.low - 1, bounds.high + 1) + 0.5))
-        for end in (op.low, op.high)
-    )
-    return Clamp(low, high)
-
-
-def _leaky(builder: Builder, node: Node[Op], slope: Array) -> None:
-    """The slope is rounded to as many bits as the exact product has room for, up to a limit."""
-    x = node.inputs[0]
-    wanted = builder.precision.weight_bits + SLOPE_BITS
-    source = builder.formats[x]
-    if source.width + wanted > MAX_WIDTH - 1:
-        width = MAX_WIDTH - 1 - wanted
-        narrow = Format(source.signed, width, source.integer)
-        target = Target(narrow, Rounding.RND, Overflow.SAT)
-        x = builder.cast(builder.new(f"{node.name}.limited"), x, target)
-    scaled = np.floor(slope.astype(np.float64) * 2.0**wanted + 0.5)
-    if np.abs(scaled).max() > 1 << MAX_WIDTH:
-        raise FormatError(
-            "the slope is too large",
-            node=node.name,
-            found=float(np.abs(slope).max()),
-            expected=f"at most {2.0 ** (MAX_WIDTH - wanted)}",
-        )
-    raw = scaled.astype(np.int64)
-    common = int(np.gcd.reduce([*raw.tolist(), 1 << wanted]))
-    fraction = wanted - common.bit_length() + 1
-    constant = builder.constant(builder.new(f"{node.name}.slope"), raw // common, fraction)
-    builder.close(node.output, Leaky(fraction), x, constant)

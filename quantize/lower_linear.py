@@ -133,7 +133,7 @@ def addend(builder: Builder, name: str, values: Array, x: str, extra: int = ADDE
     return builder.rounded(builder.new(name), values, builder.formats[x].fraction + extra)
 
 
-def _suffix(constant: Array, shape: Shape) -> Array:
+def suffix(constant: Array, shape: Shape) -> Array:
     """A constant that is broadcast to ``shape``, as the shortest array for the last axes."""
     full = constant.reshape((1,) * (len(shape) - constant.ndim) + constant.shape)
     while full.ndim > 1 and full.shape[0] == 1:
@@ -155,16 +155,12 @@ def add(builder: Builder, node: Node[Op]) -> None:
             negative = False
     if b in builder.graph.constants:
         a = builder.expand(a, shape)
-        values = _within_reach(builder, node, _suffix(builder.graph.constants[b], shape), a)
-        fraction = exact_fraction(builder, b, node)
-        if fraction is None:
-            b = addend(builder, f"{node.name}.addend", values, a)
-        else:
-            b = builder.rounded(builder.new(f"{node.name}.addend"), values, fraction)
-    elif negative or not _is_row(builder, a, shape):
+        values = suffix(builder.graph.constants[b], shape)
+        b = constant_addend(builder, node, b, a, _within_reach(builder, node, values, a))
+    elif negative:
         a, b = builder.expand(a, shape), _row_or_whole(builder, b, shape)
     else:
-        a, b = builder.expand(b, shape), a
+        a, b = fitted(builder, a, b, shape)
     builder.close(node.output, builder.aligned(a, b, negative=negative), a, b)
 
 
@@ -179,13 +175,29 @@ def _within_reach(builder: Builder, node: Node[Op], values: Array, x: str) -> Ar
     return np.asarray(np.maximum(values, least))
 
 
+def constant_addend(builder: Builder, node: Node[Op], name: str, x: str, values: Array) -> str:
+    """The values of the constant ``name`` for a sum with ``x``."""
+    fraction = exact_fraction(builder, name, node)
+    if fraction is None:
+        return addend(builder, f"{node.name}.addend", values, x)
+    return builder.rounded(builder.new(f"{node.name}.addend"), values, fraction)
+
+
+def fitted(builder: Builder, a: str, b: str, shape: Shape) -> tuple[str, str]:
+    """Two computed values as operands whose order does not matter: one of ``shape``, and one of it
+    or with one value a row."""
+    if _is_row(builder, a, shape):
+        a, b = b, a
+    return builder.expand(a, shape), _row_or_whole(builder, b, shape)
+
+
 def multiply(builder: Builder, node: Node[Op]) -> None:
     shape = builder.shapes[node.output]
     a, b = node.inputs
     if a in builder.graph.constants:
         a, b = b, a
     if b in builder.graph.constants:
-        values = _suffix(builder.graph.constants[b], shape)
+        values = suffix(builder.graph.constants[b], shape)
         a = builder.expand(a, shape)
         fraction = exact_fraction(builder, b, node)
         if fraction is None:
@@ -195,10 +207,8 @@ def multiply(builder: Builder, node: Node[Op]) -> None:
             b = factors(builder, f"{node.name}.factor", values, bits)
         else:
             b = builder.rounded(builder.new(f"{node.name}.factor"), values, fraction)
-    elif _is_row(builder, a, shape):
-        a, b = builder.expand(b, shape), a
     else:
-        a, b = builder.expand(a, shape), _row_or_whole(builder, b, shape)
+        a, b = fitted(builder, a, b, shape)
     builder.close(node.output, Mul(), a, b)
 
 
@@ -297,7 +307,7 @@ def average(builder: Builder, op: AveragePool | GlobalAveragePool, node: Node[Op
         counts = np.array([math.prod(builder.shapes[x][:-1])])
     else:
         counts = op.counts(builder.shapes[x])[..., None]
-        counts = _suffix(counts, builder.shapes[node.output])
+        counts = suffix(counts, builder.shapes[node.output])
         if counts.min() == counts.max():
             counts = counts.reshape(-1)[:1]
     total = window_sum(builder, op, node, builder.new(f"{node.name}.sum"))

@@ -11,6 +11,7 @@ from ..frontend.ops import LayerNorm, Mul, Op, ReduceSum, RmsNorm
 from .builder import GUARD_BITS, Builder
 from .exact_ops import BelowMax, Square
 from .formats import MAX_WIDTH, Format, Overflow, Rounding, Target
+from .lower_functions import float_parts
 from .lower_linear import ADDEND_BITS, addend, factors
 from .lut import Function, Lut
 
@@ -99,7 +100,7 @@ def log_softmax(builder: Builder, node: Node[Op]) -> None:
     total = builder.exact(builder.new(f"{name}.sum"), ReduceSum(), power)
     integer = builder.formats[total].integer.bit_length()
     log = Target(Format(False, integer + fraction, integer), Rounding.RND, Overflow.SAT)
-    rest = builder.function(builder.new(f"{name}.log"), Lut(Function.LOG), total, log)
+    rest = builder.function(builder.new(f"{name}.log"), Lut(Function.LOG, (1.0,)), total, log)
     distance = builder.combine(builder.new(f"{name}.distance"), below, rest)
     minus = builder.constant(builder.new(f"{name}.minus"), np.array([-1]), 0)
     builder.close(node.output, Mul(), distance, minus)
@@ -158,16 +159,7 @@ def _reciprocal_root(builder: Builder, node: Node[Op], x: str, n: int) -> str:
     name = node.name
     target = builder.precision.points[f"{node.output}.inverse"]
     fraction = builder.formats[x].fraction
-    index = builder.float_index(builder.new(f"{name}.index"), x, MANTISSA_BITS)
-    positions = max(builder.formats[index].width - MANTISSA_BITS, 1)
-    coarse = Format(False, positions, positions + MANTISSA_BITS)
-    fine = Format(False, MANTISSA_BITS + 1, MANTISSA_BITS + 1)
-    position = builder.cast(
-        builder.new(f"{name}.position"), index, Target(coarse, Rounding.TRN, Overflow.SAT)
-    )
-    behind = builder.cast(
-        builder.new(f"{name}.behind"), index, Target(fine, Rounding.TRN, Overflow.WRAP)
-    )
+    position, behind = float_parts(builder, name, x, MANTISSA_BITS, parity=True)
     largest = math.frexp(math.sqrt(n) * 2.0 ** (fraction / 2))[1]
     mantissa = builder.lut(
         builder.new(f"{name}.mantissa"),

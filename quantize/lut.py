@@ -19,6 +19,9 @@ from .formats import Format
 DIGITS = 60
 """Decimal digits of working precision: far beyond the 53 bits that a format can have."""
 
+SPARE = 50
+"""Digits more for pi and what is reduced by it: the largest angle of a format has 39 digits."""
+
 FLAT = Decimal(5000)
 """Beyond this argument sigmoid, tanh and exp(-x) differ from their limits by less than 10^-2000,
 far below half a step of any format."""
@@ -32,8 +35,9 @@ Exact = Callable[[Decimal], Decimal]
 class Function(enum.StrEnum):
     """The functions that tables are made of.
 
-    ``ROOT_MANTISSA`` and ``ROOT_EXPONENT`` are the factors of a reciprocal square root whose
-    argument has a :class:`~.float_index.FloatIndex`.
+    Those of a MANTISSA and an EXPONENT are the factors, or for the logarithm the terms, of a
+    function whose argument has a :class:`~.float_index.FloatIndex`.  The angles of ``SINE_TURNS``
+    and ``COSINE_TURNS`` are in turns, those of ``SINE`` and ``COSINE`` in radians.
     """
 
     SIGMOID = "sigmoid"
@@ -46,8 +50,22 @@ class Function(enum.StrEnum):
     SOFTPLUS = "softplus"
     HARD_SIGMOID = "hard_sigmoid"
     HARD_SWISH = "hard_swish"
+    SOFTSIGN = "softsign"
+    MISH = "mish"
+    CELU = "celu"
+    ERF = "erf"
+    SINE = "sine"
+    COSINE = "cosine"
+    SINE_TURNS = "sine_turns"
+    COSINE_TURNS = "cosine_turns"
+    EXP = "exp"
     EXP_NEGATIVE = "exp_negative"
     LOG = "log"
+    LOG_MANTISSA = "log_mantissa"
+    LOG_EXPONENT = "log_exponent"
+    POWER = "power"
+    POWER_MANTISSA = "power_mantissa"
+    POWER_EXPONENT = "power_exponent"
     RECIPROCAL = "reciprocal"
     ROOT_MANTISSA = "root_mantissa"
     ROOT_EXPONENT = "root_exponent"
@@ -136,9 +154,22 @@ def evaluator(function: Function, parameters: tuple[float, ...] = ()) -> Exact:
     """The function with about 60 correct digits; none of its values but exact ones lies so near
     to a tie that this could round it wrongly (Lindemann: exp of a rational is transcendental).
 
-    Parameters: alpha of ELU; alpha and gamma of SELU; slope and offset of the hard sigmoid.  LOG
-    is 0 below 1.  For ROOT_MANTISSA bits b, n and fraction F: the index holds the parity of the
-    leading one's position and b bits m behind it, and the value is
+    Parameters: alpha of ELU and CELU; alpha and gamma of SELU; slope and offset of the hard
+    sigmoid.
+
+    LOG of ``least``, and POWER of an exponent and ``least``: an argument outside of the function's
+    domain is taken for the nearest value within it, where ``least`` is the smallest positive one.
+    So LOG gives at least ln(least), a root of what is negative is 0, and a power with a negative
+    exponent has its largest value at 0.
+
+    The index of a MANTISSA holds, of an argument whose leading one has the weight 2^p, the b bits
+    behind it, and that of an EXPONENT p · 2^b.  LOG_MANTISSA of b is ln(1 + m / 2^b), and
+    LOG_EXPONENT of b and the argument's fraction bits F is (p - F) ln 2.  For an exponent e,
+    POWER_MANTISSA of b and e is (1 + m / 2^b)^e, if e is negative times 2^-e, so that it is at
+    least 1; POWER_EXPONENT of b, e and F is 2^(e (p - F)), if e is negative times 2^e.
+
+    For ROOT_MANTISSA bits b, n and fraction F: the index holds the parity of the leading one's
+    position and b bits m behind it, and the value is
     sqrt(n · 2^F / (2^parity · (1 + (m + 1/2) / 2^b))).  ROOT_EXPONENT of p · 2^b, with b its only
     parameter, is 2^-floor(p / 2).
     """
@@ -164,10 +195,34 @@ def evaluator(function: Function, parameters: tuple[float, ...] = ()) -> Exact:
             return lambda x: min(max(p[0] * x + p[1], Decimal(0)), Decimal(1))
         case Function.HARD_SWISH:
             return lambda x: x * min(max(x + 3, Decimal(0)), Decimal(6)) / 6
+        case Function.SOFTSIGN:
+            return lambda x: x / (1 + abs(x))
+        case Function.MISH:
+            return _mish
+        case Function.CELU:
+            return lambda x: x if x > 0 else p[0] * (_clamp(x / p[0]).exp() - 1)
+        case Function.ERF:
+            return _erf
+        case Function.SINE | Function.COSINE | Function.SINE_TURNS | Function.COSINE_TURNS:
+            return _wave(function)
+        case Function.EXP:
+            return lambda x: _clamp(x).exp()
         case Function.EXP_NEGATIVE:
             return lambda x: (-_clamp(x)).exp()
         case Function.LOG:
-            return lambda x: x.ln() if x > 1 else Decimal(0)
+            return lambda x: max(x, p[0]).ln()
+        case Function.LOG_MANTISSA:
+            return lambda x: (1 + x / 2 ** p[0]).ln()
+        case Function.LOG_EXPONENT:
+            return lambda x: (int(x) // 2 ** int(p[0]) - p[1]) * Decimal(2).ln()
+        case Function.POWER:
+            return lambda x: _power(x, p[0], p[1])
+        case Function.POWER_MANTISSA:
+            base = 2 if p[1] < 0 else 1
+            return lambda x: _power((1 + x / 2 ** p[0]) / base, p[1], Decimal(1))
+        case Function.POWER_EXPONENT:
+            more = 1 if p[1] < 0 else 0
+            return lambda x: _power_of_two(p[1] * (int(x) // 2 ** int(p[0]) - p[2] + more))
         case Function.RECIPROCAL:
             return lambda x: 1 / x if x else Decimal("Infinity")
         case Function.ROOT_MANTISSA:
@@ -191,7 +246,7 @@ def _tanh(x: Decimal) -> Decimal:
 
 
 def _gelu_argument(x: Decimal) -> Decimal:
-    return (2 / _pi()).sqrt() * (x + Decimal("0.044715") * x**3)
+    return (2 / pi()).sqrt() * (x + Decimal("0.044715") * x**3)
 
 
 def _erf(x: Decimal) -> Decimal:
@@ -204,13 +259,71 @@ def _erf(x: Decimal) -> Decimal:
         n += 1
         term = term * 2 * x * x / (2 * n + 1)
         total += term
-    return 2 / _pi().sqrt() * (-x * x).exp() * total
+    return 2 / pi().sqrt() * (-x * x).exp() * total
+
+
+def _mish(x: Decimal) -> Decimal:
+    """x tanh(ln(1 + e^x)), where with n = e^x (e^x + 2) the tangent is n / (n + 2)."""
+    power = _clamp(x).exp()
+    n = power * (power + 2)
+    return x * n / (n + 2)
+
+
+def _power(x: Decimal, exponent: Decimal, least: Decimal) -> Decimal:
+    """x to the power of a constant; a value outside of its domain is taken for the nearest within,
+    of which ``least`` is the smallest positive one.
+
+    Ten digits less than it is worked out with, so that what is a short number is exactly that.
+    """
+    whole = exponent == exponent.to_integral_value()
+    if x < 0 and not whole:
+        x = Decimal(0)
+    if x == 0 and exponent < 0:
+        x = least
+    if x == 0:
+        return Decimal(0) if exponent else Decimal(1)
+    logarithm = exponent * abs(x).ln()
+    value = abs(x) ** exponent if abs(logarithm) < FLAT else _clamp(logarithm).exp()
+    with decimal.localcontext(prec=DIGITS - 10):
+        return -value if x < 0 and exponent % 2 else +value
+
+
+def _power_of_two(exponent: Decimal) -> Decimal:
+    return _power(Decimal(2), exponent, Decimal(1))
+
+
+def _wave(function: Function) -> Exact:
+    """Sine or cosine of an angle in radians or turns."""
+    quarter = Decimal("0.25") if "cosine" in function else Decimal(0)
+    radians = function in (Function.SINE, Function.COSINE)
+
+    def wave(x: Decimal) -> Decimal:
+        with decimal.localcontext(prec=DIGITS + SPARE):
+            turns = (x / (2 * pi()) if radians else x) + quarter
+            turns -= turns.to_integral_value()
+            if abs(turns) > quarter_turn:
+                turns = Decimal("0.5").copy_sign(turns) - turns
+            return _sine(2 * pi() * turns)
+
+    quarter_turn = Decimal("0.25")
+    return wave
+
+
+def _sine(x: Decimal) -> Decimal:
+    """By its series, for an angle of at most a right one."""
+    term = total = x
+    n = 1
+    while abs(term) > Decimal(10) ** -(DIGITS + 10):
+        n += 2
+        term *= -x * x / (n * (n - 1))
+        total += term
+    return total
 
 
 @cache
-def _pi() -> Decimal:
-    """Machin's formula, 16 atan(1/5) - 4 atan(1/239), with ten digits to spare."""
-    with decimal.localcontext(prec=DIGITS + 10):
+def pi() -> Decimal:
+    """Pi, with digits to spare: Machin's formula, 16 atan(1/5) - 4 atan(1/239)."""
+    with decimal.localcontext(prec=DIGITS + SPARE + 10):
         return 16 * _inverse_tangent(5) - 4 * _inverse_tangent(239)
 
 
@@ -218,7 +331,7 @@ def _inverse_tangent(n: int) -> Decimal:
     """atan(1/n) by its series."""
     power = total = Decimal(1) / n
     k = 1
-    while abs(power) > Decimal(10) ** -(DIGITS + 10):
+    while abs(power) > Decimal(10) ** -(DIGITS + SPARE + 10):
         power /= -n * n
         k += 2
         total += power / k

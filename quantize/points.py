@@ -10,16 +10,22 @@ import numpy as np
 
 from ..frontend.graph import Graph, Node
 from ..frontend.ops import (
+    Abs,
     Add,
     Array,
     AveragePool,
     BatchNorm,
+    Celu,
     Clip,
     Concat,
     Conv,
     ConvTranspose,
+    Cos,
     Dense,
+    Div,
     Elu,
+    Erf,
+    Exp,
     Flatten,
     Gelu,
     GlobalAveragePool,
@@ -28,11 +34,17 @@ from ..frontend.ops import (
     HardSwish,
     LayerNorm,
     LeakyRelu,
+    Log,
     LogSoftmax,
     Lstm,
     MatMul,
+    Maximum,
+    Minimum,
+    Mish,
     Mul,
+    Neg,
     Op,
+    Power,
     PRelu,
     Relu,
     Reshape,
@@ -41,11 +53,14 @@ from ..frontend.ops import (
     Sigmoid,
     Silu,
     SimpleRnn,
+    Sin,
     Slice,
     Softmax,
     Softplus,
+    Softsign,
     Sub,
     Tanh,
+    ThresholdedRelu,
     Transpose,
 )
 
@@ -59,13 +74,15 @@ Linear = (
     | Add
     | Sub
     | Mul
+    | Maximum
+    | Minimum
     | BatchNorm
     | LayerNorm
     | RmsNorm
 )
 """Ops whose exact results are wider than their operands."""
 
-Piecewise = Relu | LeakyRelu | PRelu | Clip
+Piecewise = Relu | LeakyRelu | PRelu | Clip | ThresholdedRelu | Abs | Neg
 """Activations that are exact, so that a wide operand can wait for its Cast until after them."""
 
 Table = (
@@ -78,6 +95,15 @@ Table = (
     | Softplus
     | HardSigmoid
     | HardSwish
+    | Softsign
+    | Mish
+    | Celu
+    | Exp
+    | Log
+    | Power
+    | Erf
+    | Sin
+    | Cos
     | Softmax
     | LogSoftmax
 )
@@ -139,7 +165,7 @@ def points(graph: Graph, free: Container[str] = ()) -> dict[str, Point]:
                 found[node.output] = ((node.name,), True)
         elif isinstance(node.op, Piecewise) and x in waiting:
             found[node.output] = ((node.name, waiting[x]), True)
-        elif isinstance(node.op, Table | LeakyRelu | PRelu | Concat):
+        elif isinstance(node.op, Table | Div | LeakyRelu | PRelu | Concat):
             found[node.output] = ((node.name,), True)
     return {
         name: Point(layers, Role.INDEX if computed and only_indexes(graph, name) else Role.VALUE)
@@ -189,6 +215,10 @@ def _indexes(graph: Graph, node: Node[Op]) -> bool:
         case Add() | Sub() | Mul():
             constant = any(name in graph.constants for name in node.inputs)
             return constant and only_indexes(graph, node.output)
+        case Div():
+            return node.inputs[1] in graph.constants and only_indexes(graph, node.output)
+        case Abs() | Neg():
+            return only_indexes(graph, node.output)
         case op:
             return isinstance(op, Table)
 

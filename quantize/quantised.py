@@ -8,6 +8,7 @@ import numpy as np
 
 from ..frontend.graph import Graph, Node
 from ..frontend.ops import (
+    Abs,
     Add,
     AveragePool,
     BatchNorm,
@@ -21,8 +22,11 @@ from ..frontend.ops import (
     GlobalAveragePool,
     LeakyRelu,
     MatMul,
+    Maximum,
     MaxPool,
+    Minimum,
     Mul,
+    Neg,
     Op,
     Pad,
     PRelu,
@@ -31,6 +35,7 @@ from ..frontend.ops import (
     Reshape,
     Slice,
     Sub,
+    ThresholdedRelu,
     Transpose,
     Upsample,
 )
@@ -50,6 +55,7 @@ def is_exact(graph: Graph, node: Node[Op]) -> bool:
         case (
             Relu() | Clip() | LeakyRelu() | PRelu() | MaxPool() | Flatten() | Reshape()
             | Transpose() | Slice() | Pad() | Upsample() | Concat() | Add() | Sub() | Mul()
+            | Maximum() | Minimum() | Abs() | Neg() | ThresholdedRelu()
             | BatchNorm() | AveragePool() | GlobalAveragePool() | Quantize() | Bipolar()
         ):  # fmt: skip
             return True

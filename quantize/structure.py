@@ -22,10 +22,13 @@ from ..frontend.ops import (
     Conv,
     ConvTranspose,
     Dense,
+    Div,
     Gru,
     LayerNorm,
     Lstm,
     MatMul,
+    Maximum,
+    Minimum,
     Mul,
     PRelu,
     Quantize,
@@ -95,7 +98,7 @@ def _patterns(op: Computable) -> tuple[str, ...]:
             return ("vc", "vcc")
         case Lut() | Leaky() | PRelu() | RmsNorm() | Bipolar():
             return ("vc",)
-        case Mul() | MatMul() | Add() | Sub():
+        case Mul() | MatMul() | Add() | Sub() | Div() | Maximum() | Minimum():
             return ("vv", "vc", "cv")
         case Combine():
             return ("vv", "vc")

@@ -14,16 +14,22 @@ import numpy as np
 
 from lutra.frontend.graph import Graph, Node, Port
 from lutra.frontend.ops import (
+    Abs,
     Add,
     Array,
     AveragePool,
     BatchNorm,
+    Celu,
     Clip,
     Concat,
     Conv,
     ConvTranspose,
+    Cos,
     Dense,
+    Div,
     Elu,
+    Erf,
+    Exp,
     Flatten,
     Gelu,
     GlobalAveragePool,
@@ -32,13 +38,19 @@ from lutra.frontend.ops import (
     HardSwish,
     LayerNorm,
     LeakyRelu,
+    Log,
     LogSoftmax,
     Lstm,
     MatMul,
+    Maximum,
     MaxPool,
+    Minimum,
+    Mish,
     Mul,
+    Neg,
     Op,
     Pad,
+    Power,
     PRelu,
     Relu,
     Reshape,
@@ -48,11 +60,14 @@ from lutra.frontend.ops import (
     Sigmoid,
     Silu,
     SimpleRnn,
+    Sin,
     Slice,
     Softmax,
     Softplus,
+    Softsign,
     Sub,
     Tanh,
+    ThresholdedRelu,
     Transpose,
     Upsample,
     Window,
@@ -65,6 +80,7 @@ class Case:
 
     Attributes:
         shape, more: shapes of the first activation and of any further ones.
+        held: where the activations are held, for an op that is not defined everywhere.
     """
 
     name: str
@@ -72,6 +88,7 @@ class Case:
     shape: Shape
     weights: tuple[Shape, ...] = ()
     more: tuple[Shape, ...] = ()
+    held: Clip | None = None
 
     def rng(self) -> np.random.Generator:
         return np.random.default_rng(zlib.crc32(self.name.encode()))
@@ -81,6 +98,8 @@ class Case:
         rng = self.rng()
         shapes = [(batch, *shape) for shape in (self.shape, *self.more)]
         activations: list[Array] = [rng.normal(size=shape).astype(dtype) for shape in shapes]
+        if self.held:
+            activations = [self.held.forward(value) for value in activations]
         return [*activations, *self._weights(rng, dtype)]
 
     def _weights(self, rng: np.random.Generator, dtype: type) -> list[Array]:
@@ -99,6 +118,9 @@ class Case:
         names = [f"w{i}" for i in range(len(self.weights))]
         constants |= dict(zip(names, self._weights(rng, np.float32), strict=True))
         activations = ["x", *(node.output for node in nodes if node.output.startswith("x"))]
+        if self.held:
+            nodes += [Node(f"hold_{x}", self.held, (x,), f"held_{x}") for x in activations]
+            activations = [f"held_{x}" for x in activations]
         nodes.append(Node("op", self.op, (*activations, *names), "y"))
         shape = self.op.infer(self.shape, *self.more, *self.weights)
         return Graph(
@@ -126,6 +148,9 @@ class Case:
                 nodes.append(Node(f"reshape{i}", Reshape(shape), (made,), f"x{i}"))
         return nodes, constants
 
+
+ABOVE = Clip(0.125, math.inf)
+BELOW = Clip(-math.inf, -0.125)
 
 CASES = [
     Case("dense", Dense(), (7,), ((7, 5), (5,))),
@@ -191,6 +216,25 @@ CASES = [
     Case("gelu_approximate", Gelu(approximate=True), (7,)),
     Case("silu", Silu(), (5, 3)),
     Case("softplus", Softplus(), (5, 3)),
+    Case("thresholded_relu", ThresholdedRelu(0.3), (5, 3)),
+    Case("thresholded_relu_below", ThresholdedRelu(-0.4), (7,)),
+    Case("abs", Abs(), (5, 3)),
+    Case("neg", Neg(), (7,)),
+    Case("softsign", Softsign(), (5, 3)),
+    Case("mish", Mish(), (5, 3)),
+    Case("celu", Celu(), (5, 3)),
+    Case("celu_alpha", Celu(0.3), (7,)),
+    Case("exp", Exp(), (5, 3)),
+    Case("log", Log(), (5, 3), held=ABOVE),
+    Case("square_root", Power(0.5), (5, 3), held=ABOVE),
+    Case("reciprocal", Power(-1), (7,), held=ABOVE),
+    Case("reciprocal_negative", Power(-1), (5, 3), held=BELOW),
+    Case("power", Power(1.5), (5, 3), held=ABOVE),
+    Case("power_odd", Power(5), (7,)),
+    Case("power_negative", Power(-0.75), (5, 3), held=ABOVE),
+    Case("erf", Erf(), (5, 3)),
+    Case("sin", Sin(), (5, 3)),
+    Case("cos", Cos(), (7,)),
     Case("log_softmax", LogSoftmax(), (9,)),
     Case("log_softmax_rows", LogSoftmax(), (3, 5)),
     Case("batch_norm", BatchNorm(), (4, 3, 5), ((5,),) * 4),
@@ -324,6 +368,16 @@ CASES = [
     Case("add_row", Add(), (3, 1), more=((3, 7),)),
     Case("mul_constant", Mul(), (4, 3, 5), ((5,),)),
     Case("mul_number", Mul(), (3, 5), ((1,),)),
+    Case("div", Div(), (4, 5), more=((4, 5),), held=ABOVE),
+    Case("div_row", Div(), (4, 5), more=((4, 1),), held=BELOW),
+    Case("div_of_row", Div(), (4, 1), more=((4, 5),), held=ABOVE),
+    Case("div_constant", Div(), (4, 3, 5), ((5,),)),
+    Case("maximum", Maximum(), (4, 3, 2), more=((4, 3, 2),)),
+    Case("maximum_row", Maximum(), (4, 5), more=((4, 1),)),
+    Case("maximum_constant", Maximum(), (4, 5), ((4, 1),)),
+    Case("minimum", Minimum(), (4, 5), more=((4, 5),)),
+    Case("minimum_of_row", Minimum(), (4, 1), more=((4, 5),)),
+    Case("minimum_constant", Minimum(), (3, 5), ((5,),)),
     Case("matmul", MatMul(), (3, 5), more=((5, 4),)),
     Case("matmul_heads", MatMul(), (2, 3, 5), more=((2, 5, 4),)),
     Case("matmul_transposed", MatMul(transposed=True), (3, 5), more=((4, 5),)),

@@ -15,16 +15,22 @@ import numpy as np
 from lutra.frontend.errors import ShapeError
 from lutra.frontend.graph import Graph, Node, Port
 from lutra.frontend.ops import (
+    Abs,
     Add,
     Array,
     AveragePool,
     BatchNorm,
+    Celu,
     Clip,
     Concat,
     Conv,
     ConvTranspose,
+    Cos,
     Dense,
+    Div,
     Elu,
+    Erf,
+    Exp,
     Flatten,
     Gelu,
     GlobalAveragePool,
@@ -33,13 +39,19 @@ from lutra.frontend.ops import (
     HardSwish,
     LayerNorm,
     LeakyRelu,
+    Log,
     LogSoftmax,
     Lstm,
     MatMul,
+    Maximum,
     MaxPool,
+    Minimum,
+    Mish,
     Mul,
+    Neg,
     Op,
     Pad,
+    Power,
     PRelu,
     Relu,
     Reshape,
@@ -49,11 +61,14 @@ from lutra.frontend.ops import (
     Sigmoid,
     Silu,
     SimpleRnn,
+    Sin,
     Slice,
     Softmax,
     Softplus,
+    Softsign,
     Sub,
     Tanh,
+    ThresholdedRelu,
     Transpose,
     Upsample,
     Window,
@@ -85,8 +100,28 @@ PLAIN: tuple[Op, ...] = (
     Softplus(),
     HardSigmoid(),
     HardSwish(),
+    ThresholdedRelu(0.3),
+    Abs(),
+    Neg(),
+    Softsign(),
+    Mish(),
+    Celu(0.5),
+    Erf(),
+    Sin(),
+    Cos(),
 )
 """Ops of one value."""
+
+POSITIVE: tuple[Op, ...] = (
+    Exp(),
+    Log(),
+    Power(0.5),
+    Power(-1),
+    Power(-0.5),
+    Power(3),
+    Power(1.25),
+)
+"""Ops of one value that are drawn on few values alone, where they are finite."""
 
 FOLDED = (Relu, LeakyRelu, Clip, Sigmoid, Tanh)
 """Those of them that are drawn with several lanes."""
@@ -269,6 +304,14 @@ class Builder(Draw):
             self.fold(self.shape[-1])
         self.add(op)
 
+    def held(self) -> None:
+        """Above 0, and not too far from it."""
+        self.add(Clip(self.one_of([0.01, 0.1, 1.0]), self.one_of([2.0, 8.0, 40.0])))
+
+    def positive(self) -> None:
+        self.held()
+        self.add(self.one_of(POSITIVE))
+
     def softmax(self) -> None:
         self.add(LogSoftmax() if self.integer(0, 3) == 0 else Softmax())
 
@@ -295,7 +338,7 @@ class Builder(Draw):
             row = len(shape) > 1 and self.flag()
             self.add(Dense(), (shape[-1], 1 if row else shape[-1]))
             second, self.last = self.last, first
-        ops: list[Op] = [Add(), Sub(), Mul()]
+        ops: list[Op] = [Add(), Sub(), Mul(), Maximum(), Minimum()]
         if self.values[second] == shape:
             ops.append(Concat(self.integer(0, len(shape) - 1)))
         op = self.one_of(ops)
@@ -306,8 +349,21 @@ class Builder(Draw):
     def constant(self) -> None:
         """A constant for the last axes, or one number."""
         start = self.integer(0, len(self.shape))
-        ops: list[Op] = [Add(), Sub(), Mul()]
+        ops: list[Op] = [Add(), Sub(), Mul(), Maximum(), Minimum()]
         self.add(self.one_of(ops), self.shape[start:], turned=self.flag())
+
+    def quotient(self) -> None:
+        """By a constant, or of two values, one of which may be one a row."""
+        first, shape = self.last, self.shape
+        if self.integer(0, 2) == 0:
+            self.add(Div(), self.rng.uniform(0.2, 3, shape[-1:]) * self.one_of([1, -1]))
+            return
+        self.add(Dense(), (shape[-1], 1 if len(shape) > 1 and self.flag() else shape[-1]))
+        self.held()
+        if self.flag():
+            self.add(Neg())
+        divisor, self.last = self.last, first
+        self.add(Div(), others=(divisor,))
 
     def matrix_product(self) -> None:
         """x · (x A)ᵀ or xᵀ-like products, as attention has them."""
@@ -353,6 +409,7 @@ class Builder(Draw):
         kinds: list[Callable[[], None]] = [
             *(self.dense, self.plain, self.plain, self.softmax, self.moved, self.joined),
             *(self.constant, self.batch_norm, self.layer_norm, self.rms_norm, self.prelu),
+            *(self.plain, self.plain, self.positive, self.positive, self.quotient),
         ]
         if rank > 1:
             kinds += [self.conv, self.conv, self.pool, self.conv_transpose, self.matrix_product]

@@ -28,7 +28,7 @@ REFERENCE: dict[Lut, Callable[[float], float]] = {
     Lut(Function.HARD_SIGMOID, (0.25, 0.5)): lambda x: min(max(0.25 * x + 0.5, 0), 1),
     Lut(Function.HARD_SWISH): lambda x: x * min(max(x + 3, 0), 6) / 6,
     Lut(Function.EXP_NEGATIVE): lambda x: math.exp(-x),
-    Lut(Function.LOG): lambda x: math.log(max(x, 1)),
+    Lut(Function.LOG, (1.0,)): lambda x: math.log(max(x, 1)),
     Lut(Function.ROOT_EXPONENT, (2,)): lambda x: 2.0 ** -((int(x) >> 2) // 2),
     Lut(Function.SIGMOID, slope=True): lambda x: (
         (1 / (1 + math.exp(-x - INDEX.step)) - 1 / (1 + math.exp(-x))) / INDEX.step
