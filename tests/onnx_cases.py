@@ -32,6 +32,9 @@ TABLE = Path(__file__).with_suffix(".json")
 KINDS = ("simple", "pytorch-operator", "pytorch-converted")
 """The small models that the onnx package brings along."""
 
+HALF = 2**-9
+"""Tolerance of what is expected as float16: each of its steps was rounded to 11 bits."""
+
 LONGEST = 60
 """Letters of a refusal that the table keeps."""
 
@@ -132,9 +135,10 @@ def _ways(case: Case) -> Iterator[tuple[str, frozenset[str]]]:
         yield "data", others
     if not understood(case.op):
         return
-    for count in range(len(floats) - 1, 0, -1):
+    short = "_expanded" not in case.name
+    for count in range(len(floats) - 1, 0, -1) if short else (1,):
         yield "weights", others | set(floats[count:])
-    for kept in floats[1:]:
+    for kept in floats[1:] if short else ():
         yield "weights", frozenset(case.feeds) - {kept}
 
 
@@ -182,10 +186,12 @@ def _compare(case: Case, plain: Literal) -> None:
         found = evaluate(graph, feeds)
         expected = {name: np.asarray(case.expected[name], np.float32) for name in floats}
     assert set(found) == floats, f"{case.name} gives {sorted(found)}, not {sorted(floats)}"
+    half = any(value.dtype == np.float16 for value in map(np.asarray, case.expected.values()))
+    rtol = max(case.rtol, HALF) if half else case.rtol
     for name, y in found.items():
         got, wanted = plain.values[name].leave(y), expected[name]
         assert got.shape == wanted.shape, f"{case.name}: {got.shape}, not {wanted.shape}"
-        np.testing.assert_allclose(got, wanted, rtol=case.rtol, atol=case.atol, err_msg=case.name)
+        np.testing.assert_allclose(got, wanted, rtol=rtol, atol=case.atol, err_msg=case.name)
 
 
 def _short(error: LutraError) -> str:

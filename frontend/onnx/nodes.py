@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..ops import HardSwish, LogSoftmax, Mul, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
-from . import codes, functions, qlinear, quantised, reduce, resize, select, statistics
+from . import attention, codes, functions, qlinear, quantised, reduce, resize, select, statistics
 from .activation import (
     always,
     clip,
@@ -127,6 +127,7 @@ FORMS: Mapping[str, Form] = {
     "Tanh": Form(13, always(Tanh()), {}),
     "Transpose": Form(25, transpose, {"perm": anything}),
     "Unsqueeze": Form(25, unsqueeze, {"axes": anything}),
+    **attention.FORMS,
     **functions.FORMS,
     **codes.FORMS,
     **qlinear.FORMS,

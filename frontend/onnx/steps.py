@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..ops import Array, Dense, Op, Pad, Shape, Slice, Transpose, Upsample
+from ..ops import Array, Dense, Mul, Op, Pad, Shape, Slice, Transpose, Upsample
 from .call import Call
 from .layout import inverse
 from .values import Activation, Builder, Constant, RefusedError, expect_foldable
@@ -46,6 +46,12 @@ class Steps:
     def weight(self, what: str, value: Array) -> str:
         """The internal name of a weight that the file does not have."""
         return self.builder.add_weight(f"{self.call.output}_{what}", value)
+
+    def scaled(self, x: Activation, factor: float) -> Activation:
+        """``x`` times a number."""
+        if factor == 1:
+            return x
+        return self.apply(Mul(), x, self.weight("scale", np.full(1, factor, np.float32)))
 
     def shaped(self, source: Constant, shape: Shape) -> str:
         """The internal name of a constant of the file in another shape."""
