@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..ops import HardSwish, LogSoftmax, Mul, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
+<<<<<<< HEAD
 from . import attention, codes, functions, qlinear, quantised, reduce, resize, select, statistics
+=======
+from . import codes, functions, qlinear, quantised, reduce, resize, select, statistics, where
+>>>>>>> 254c544 (Read choices by a known condition)
 from .activation import (
     always,
     clip,
@@ -135,6 +139,7 @@ FORMS: Mapping[str, Form] = {
     **resize.FORMS,
     **select.FORMS,
     **statistics.FORMS,
+    **where.FORMS,
 }
 """The ONNX ops that are understood.  The tests hold this against the onnx package."""
 
