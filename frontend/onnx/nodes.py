@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..ops import HardSwish, LogSoftmax, Mul, Relu, Sigmoid, Softmax, Softplus, Sub, Tanh
-<<<<<<< HEAD
-from . import attention, codes, functions, qlinear, quantised, reduce, resize, select, statistics
-=======
-from . import codes, functions, qlinear, quantised, reduce, resize, select, statistics, where
->>>>>>> 254c544 (Read choices by a known condition)
+from . import (
+    attention,
+    codes,
+    functions,
+    qlinear,
+    quantised,
+    reduce,
+    resize,
+    select,
+    statistics,
+    where,
+)
 from .activation import (
     always,
     clip,
