@@ -27,11 +27,12 @@ from ..frontend.ops import (
     SimpleRnn,
     Softmax,
 )
+from ..frontend.pass_tools import readers_of
 from ..frontend.progress import Track, silently
 from .cast import cast_float
 from .formats import MAX_INTEGER, Format, Target
-from .grids import entry_target, grid_fraction, raw_range
-from .points import Internal, Role, internals, points
+from .grids import NEAREST, grid_fraction, next_target, raw_range
+from .points import Internal, Point, Role, internals, points
 from .precision import LayerSettings, Settings
 from .quantised import settled
 from .scales import rescale
@@ -96,12 +97,12 @@ def calibrate(
     rescaled = rescale(graph)
     graph = rescaled.graph
     named = _named(graph, settings)
-    free = settled(graph, named) | (rescaled.waiting - {port.name for port in graph.inputs})
+    free = settled(graph, named, rescaled.waiting)
     where = points(graph, free)
     known += [port.name for port in graph.inputs]
     known += [layer for point in where.values() for layer in point.layers]
     check_layers(settings.layers, dict.fromkeys(known), settings.file)
-    targets = _entries(graph, settings)
+    targets = _known_targets(graph, where, settings)
     open_points = [value for value in where if value not in targets]
     samples = {} if x is None else _observe(graph, check_data(graph, x), open_points, track)
     for value in open_points:
@@ -147,13 +148,22 @@ def _named(graph: Graph, settings: Settings) -> set[str]:
     return named
 
 
-def _entries(graph: Graph, settings: Settings) -> dict[str, Target]:
-    """How inputs enter that are quantised before anything is computed: as their Quantize rounds."""
+def _known_targets(
+    graph: Graph, where: Mapping[str, Point], settings: Settings
+) -> dict[str, Target]:
+    """The Casts of inputs and results that nothing but a Quantize reads: it rounds once.
+
+    Tables know one way to round, to the nearest.
+    """
+    readers = readers_of(graph)
+    inputs = {port.name for port in graph.inputs}
     targets = {}
-    for port in graph.inputs:
-        entry = entry_target(graph, port.name)
-        if entry is not None and port.name not in settings.layers:
-            targets[port.name] = entry
+    for value, point in where.items():
+        if value not in graph.shapes or any(name in settings.layers for name in point.layers):
+            continue
+        target = next_target(graph, value, readers)
+        if target is not None and (value in inputs or target.rounding in NEAREST):
+            targets[value] = target
     return targets
 
 

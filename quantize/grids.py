@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from ..frontend.graph import Graph, Grid, Node
 from ..frontend.ops import Array, Flatten, MaxPool, Op, Quantize, Reshape, Round, Slice, Transpose
-from ..frontend.pass_tools import readers_of
 from .cast import symmetric_low
 from .formats import Format, Overflow, Rounding, Target
 
@@ -78,6 +78,10 @@ def constant_fraction(graph: Graph, name: str) -> int | None:
     return short_fraction(graph.constants[name]) if known is None else known
 
 
+NEAREST = (Rounding.RND_CONV, Rounding.RND_INF, Rounding.RND_ZERO)
+"""The modes that differ in ties alone."""
+
+
 def moves_ties(op: Quantize, zero: Array) -> bool:
     """Whether adding these zero points before rounding gives another result than after it."""
     match op.rounding:
@@ -104,12 +108,13 @@ def fills(target: Target, low: int, high: int) -> bool:
     return (low, high) == (least, format_.high)
 
 
-def first_quantizers(graph: Graph, value: str) -> list[Node[Op]] | None:
+def first_quantizers(
+    graph: Graph, value: str, readers: Mapping[str, list[Node[Op]]]
+) -> list[Node[Op]] | None:
     """The Quantize nodes that a value reaches through nothing but moves; None if it goes anywhere
     else, too."""
     found = []
     open_values = [value]
-    readers = readers_of(graph)
     while open_values:
         name = open_values.pop()
         if not readers[name] or any(port.name == name for port in graph.outputs):
@@ -124,10 +129,10 @@ def first_quantizers(graph: Graph, value: str) -> list[Node[Op]] | None:
     return found
 
 
-def entry_target(graph: Graph, value: str) -> Target | None:
-    """How an input enters so that its Quantize finds it rounded already; None if that is not all
-    that happens to it first, or takes more than one Cast."""
-    nodes = first_quantizers(graph, value)
+def next_target(graph: Graph, value: str, readers: Mapping[str, list[Node[Op]]]) -> Target | None:
+    """The Cast of a value that its Quantize finds rounded already; None if that is not all that
+    happens to the value next, or takes more than one Cast."""
+    nodes = first_quantizers(graph, value, readers)
     targets = {_single_target(graph, node) for node in nodes or ()}
     return targets.pop() if len(targets) == 1 else None
 

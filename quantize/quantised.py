@@ -81,7 +81,7 @@ def _keeps_grid(graph: Graph, node: Node[Op]) -> bool:
             return all(constant_fraction(graph, name) is not None for name in known)
 
 
-def settled(graph: Graph, named: Container[str]) -> frozenset[str]:
+def settled(graph: Graph, named: Container[str], rescaled: Container[str] = ()) -> frozenset[str]:
     """The values that get no Cast of their own, because the model is quantised.
 
     Such is the result of a Quantize or Bipolar; a value that leads to nothing but those, through
@@ -91,12 +91,15 @@ def settled(graph: Graph, named: Container[str]) -> frozenset[str]:
     Args:
         graph: the network.
         named: layers to which the user wants to give a format, whose results are not settled.
+        rescaled: values that wait for a factor of theirs.
     """
     readers = readers_of(graph)
     outputs = {port.name for port in graph.outputs}
     waiting: set[str] = set()
     for node in reversed(graph.nodes):
-        if node.output not in outputs and _leads(graph, readers[node.output], waiting):
+        leads = node.output not in outputs and _leads(graph, readers[node.output], waiting)
+        summed = isinstance(node.op, Dense | Conv | ConvTranspose | MatMul)
+        if (leads or node.output in rescaled) and (summed or is_exact(graph, node)):
             waiting.add(node.output)
     exact: set[str] = set()
     for node in graph.nodes:

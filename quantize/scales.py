@@ -35,8 +35,9 @@ from ..frontend.ops import (
     Reshape,
     Sub,
 )
+from ..frontend.pass_tools import readers_of
 from .factors import ONE, Channelwise, Moving, is_one, moved_factor, scales_ahead
-from .grids import first_quantizers, fraction_of, short_fraction, step_fraction
+from .grids import constant_fraction, first_quantizers, fraction_of, short_fraction, step_fraction
 
 SAME = 2.0**-20
 """Relative difference of factors that are the same but for the rounding of float32 products."""
@@ -93,6 +94,7 @@ class _Rescaler:
         self.whole: set[str] = set()
         self.real: dict[str, str] = {}
         self.ahead = scales_ahead(graph)
+        self.readers = readers_of(graph)
         self.made = Rescaled(graph)
         self.node = graph.nodes[0]
 
@@ -116,7 +118,7 @@ class _Rescaler:
 
     def _entered(self, port: Port) -> Port:
         """An input has the scale of the Quantize that is all that reads it."""
-        nodes = first_quantizers(self.graph, port.name) or ()
+        nodes = first_quantizers(self.graph, port.name, self.readers) or ()
         scales = {float(s) for node in nodes for s in self.graph.constants[node.inputs[1]]}
         scale = scales.pop() if len(scales) == 1 else 1.0
         if fraction_of(np.array([scale])) is not None:
@@ -250,8 +252,15 @@ class _Rescaler:
                 self._emit(node, op, inputs, ONE)
 
     def _note_whole(self, node: Node[Op], moving: Sequence[str]) -> None:
-        """Integers stay integers behind an op that moves them or takes some."""
-        if isinstance(node.op, Relu | MaxPool | Moving) and self._read(moving[0])[0] in self.whole:
+        """Integers stay integers behind an op that moves them, takes some, or adds them up, and so
+        do multiples of a power of two."""
+        exact = all(
+            constant_fraction(self.graph, name) is not None
+            for name in node.inputs
+            if name in self.graph.constants
+        )
+        whole = all(self._read(name)[0] in self.whole for name in moving)
+        if isinstance(node.op, Relu | MaxPool | Moving | Add | Sub | Mul) and exact and whole:
             self.whole.add(node.output)
 
     def _quantize(self, node: Node[Op], op: Quantize, x: str, factor: Array) -> None:

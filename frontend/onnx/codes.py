@@ -142,11 +142,15 @@ def codes_of(builder: Builder, name: str, x: Coded, wish: str) -> Activation:
     return integers(builder, name, x.real, x.lattice, wish, own)
 
 
-def entered(x: Activation, kind: int) -> Coded | Activation:
-    """An input of the network of ONNX's type ``kind``: integers are data of scale 1."""
+def entered(builder: Builder, x: Activation, kind: int) -> Coded | Activation:
+    """An input of the network of ONNX's type ``kind``: integers are data of scale 1, which a
+    Quantize says to those who choose formats."""
     if kind not in INTEGERS:
         return x
-    return Coded(x, Lattice(number(1), number(0), *bounds_of(INTEGERS[kind])), None)
+    lattice = Lattice(number(1), number(0), *bounds_of(INTEGERS[kind]))
+    weights = {"scale": lattice.scale, "zero": lattice.zero}
+    op = Quantize(lattice.low, lattice.high)
+    return Coded(on_axis(builder, x.id, op, x, None, weights, f"{x.id}_whole"), lattice, None)
 
 
 def whole(builder: Builder, value: Value | None) -> Value | None:

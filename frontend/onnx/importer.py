@@ -224,7 +224,7 @@ class _Import:
             internal = self.builder.new(name, shape)
             self.sources[name] = internal
             x = Activation(internal, shape, batch=self.axis)
-            self.builder.values[name] = value = codes.entered(x, input.kind)
+            self.builder.values[name] = value = codes.entered(self.builder, x, input.kind)
             self.note_place("input", name, x)
             if isinstance(value, Coded):
                 self.note_codes("input", name)
