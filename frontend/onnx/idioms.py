@@ -24,11 +24,13 @@ class Found:
         idiom: which one.
         bound: what the names in its pattern stand for.
         nodes: the indices of its nodes, in order.
+        rank: how many axes ``x`` has at least, as its numbers may have some of size 1.
     """
 
     idiom: Idiom
     bound: Mapping[str, Bound]
     nodes: tuple[int, ...]
+    rank: int
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -39,7 +41,8 @@ class Found:
 def find_idioms(nodes: Nodes) -> dict[int, Found]:
     """The idioms in a file, by the index of the node that gives their result.
 
-    No node is in two of them.  Values within an idiom are read nowhere else, and are no outputs.
+    No node is in two of them.  Values within an idiom are read nowhere else, and are no outputs,
+    but that several may share a node that scales or shifts by a number.
     """
     found: dict[int, Found] = {}
     if not nodes.sound:
@@ -65,10 +68,12 @@ def _found(search: Search, root: int, taken: Set[int]) -> Found | None:
         for match in search.matches(idiom.pattern, output):
             if all(nodes.nodes[index].op_type in _CLEAR for index in match.nodes):
                 continue
-            free = taken.isdisjoint(match.nodes) and nodes.inner(match.nodes, root)
-            if free and idiom.holds(match.bound):
-                used = {*match.nodes, *nodes.aliases(match.nodes, root)}
-                return Found(idiom, match.bound, tuple(sorted(used)))
+            if not taken.isdisjoint(match.nodes) or not idiom.holds(match.bound):
+                continue
+            within = nodes.removable(match.nodes, root)
+            if within is not None:
+                used = within.union(nodes.aliases(within, root))
+                return Found(idiom, match.bound, tuple(sorted(used)), nodes.rank(match.nodes))
     return None
 
 

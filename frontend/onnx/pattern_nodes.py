@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Nodes:
         self._readers: dict[str, set[int]] = {}
         self._known = {*self._types, ""}
         self._numbers: dict[str, Numbers | None] = {}
+        self._ranks: dict[str, int] = {}
         for i, node in enumerate(self.nodes):
             self._enter(i, node)
         ports = [port.name for port in graph.output]
@@ -123,10 +124,29 @@ class Nodes:
         index = self.index(name)
         return self.nodes[index] if index is not None and self._plain(self.nodes[index]) else None
 
-    def inner(self, found: Collection[int], root: int) -> bool:
-        """Whether nobody but the nodes ``found`` reads what they give, but for ``root``."""
-        values = (self.nodes[index].output[0] for index in found if index != root)
-        return all(v not in self._kept and self._readers[v] <= set(found) for v in values)
+    def removable(self, found: Collection[int], root: int) -> set[int] | None:
+        """Those of the nodes ``found`` that nobody else needs, if they are all but cheap ones.
+
+        ``root`` is among them: its result stays, and all the others need it no more.
+        """
+        left = set(found)
+        while True:
+            needed = {index for index in left if index != root and self._needed(index, left)}
+            if not needed:
+                break
+            left -= needed
+        return left if all(self._cheap(self.nodes[index]) for index in set(found) - left) else None
+
+    def _needed(self, index: int, found: Set[int]) -> bool:
+        value = self.nodes[index].output[0]
+        return value in self._kept or not self._readers[value] <= found
+
+    def _cheap(self, node: NodeProto) -> bool:
+        """Whether a node only scales or shifts by a number; exporters share such nodes."""
+        if node.op_type == "Neg":
+            return True
+        numbers = [name for name in node.input if self.number(name) is not None]
+        return node.op_type in ("Add", "Sub", "Mul", "Div") and len(numbers) == 1
 
     def aliases(self, found: Collection[int], root: int) -> list[int]:
         """The nodes that give what those ``found`` but ``root`` do under other names."""
@@ -145,15 +165,20 @@ class Nodes:
         return self._numbers[name]
 
     def number(self, name: str) -> float | None:
-        """A constant that is one number, of shape () or (1,)."""
+        """A constant that is one number, whatever its axes of size 1."""
         found = self.numbers(name)
         return found[0] if found is not None and len(found) == 1 else None
+
+    def rank(self, found: Collection[int]) -> int:
+        """The most axes that a number among what the nodes read has."""
+        names = (self.source(name) for index in found for name in self.nodes[index].input)
+        return max((self._ranks.get(name, 0) for name in names), default=0)
 
     def _read(self, name: str) -> Numbers | None:
         if name not in self._constants:
             return None
         if name in self._tensors:
-            return self._elements(self._tensors[name])
+            return self._elements(name, self._tensors[name])
         node = self.maker(name)
         if node is None or len(node.attribute) != 1:
             return None
@@ -169,7 +194,7 @@ class Nodes:
             return None
         match attribute.name, attribute.type:
             case "value", AttributeProto.TENSOR:
-                return self._elements(attribute.t)
+                return self._elements(name, attribute.t)
             case "value_float", AttributeProto.FLOAT:
                 return (attribute.f,)
             case "value_int", AttributeProto.INT:
@@ -181,9 +206,11 @@ class Nodes:
             case _:
                 return None
 
-    def _elements(self, tensor: TensorProto) -> Numbers | None:
-        if len(tensor.dims) > 1 or not 1 <= math.prod(tensor.dims) <= MOST_NUMBERS:
+    def _elements(self, name: str, tensor: TensorProto) -> Numbers | None:
+        size = math.prod(tensor.dims)
+        if not 1 <= size <= (MOST_NUMBERS if len(tensor.dims) == 1 else 1):
             return None
+        self._ranks[name] = len(tensor.dims)
         try:
             return tuple(float(x) for x in read_tensor(tensor, self._folder).reshape(-1))
         except LutraError:
