@@ -21,6 +21,7 @@ from ..ops import Array
 from ..passes import simplify
 from . import codes
 from .call import Call, Form, call_of, check_form
+from .classic import tensors_of_maps
 from .idioms import Found, find_idioms
 from .nodes import FORMS, OTHER_FORMS
 from .options import DEFAULTS, ImportOptions
@@ -151,7 +152,9 @@ class _Source:
             raise ModelError("the model has no input", expected="one")
         expect_shapes(options.shapes, ports)
         self.names = self.defined | constants | {port.name for port in ports}
-        self.outputs = choose_outputs(self.graph.output, options, self.names)
+        self.outputs = choose_outputs(
+            self.graph.output, options, self.names, tensors_of_maps(self.graph)
+        )
         self.live, self.read = _live(self.graph, self.outputs.names)
         self.inputs: dict[str, Input | LutraError | None] = {}
         for port in ports:
@@ -323,6 +326,9 @@ class _Import:
         if any(isinstance(value, Unknown) for value in inputs):
             self.builder.values[output] = Unknown()
             return True
+        x = inputs[0]
+        if not isinstance(x, Activation) or x.rank < found.rank:
+            return False
         builder = self.builder
         call = Call(
             op=node.op_type,

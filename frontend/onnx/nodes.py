@@ -38,6 +38,7 @@ from .activation import (
 )
 from .arithmetic import add, binary
 from .call import Form, anything, constant_node, only
+from .classic import FORMS as CLASSIC_FORMS
 from .linear import conv, conv_transpose, gemm, matmul
 from .normalisation import (
     batch_norm,
@@ -150,5 +151,9 @@ FORMS: Mapping[str, Form] = {
 }
 """The ONNX ops that are understood.  The tests hold this against the onnx package."""
 
-OTHER_FORMS: Mapping[str, Form] = {**quantised.FORMS, **qlinear.MICROSOFT_FORMS}
+OTHER_FORMS: Mapping[str, Form] = {
+    **quantised.FORMS,
+    **qlinear.MICROSOFT_FORMS,
+    **CLASSIC_FORMS,
+}
 """The ops of other domains that are understood."""

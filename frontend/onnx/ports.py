@@ -190,7 +190,10 @@ class Outputs:
 
 
 def choose_outputs(
-    ports: Sequence[ValueInfoProto], options: ImportOptions, known: Collection[str]
+    ports: Sequence[ValueInfoProto],
+    options: ImportOptions,
+    known: Collection[str],
+    tensors: Mapping[str, str],
 ) -> Outputs:
     """The outputs that the options ask for, or all of the file's that are data.
 
@@ -201,6 +204,7 @@ def choose_outputs(
         ports: the outputs that the file names.
         options: as given.
         known: the names of all values of the file.
+        tensors: for outputs that hold the numbers of a tensor in another form, that tensor.
 
     Raises:
         ModelError: the file has no output, or not the one that is asked for.
@@ -214,22 +218,27 @@ def choose_outputs(
                 expected=" or ".join(near) or f"one of its outputs {', '.join(names[:8])}",
             )
     if options.outputs:
-        return Outputs(tuple(dict.fromkeys(options.outputs)))
+        return Outputs(tuple(dict.fromkeys(tensors.get(name, name) for name in options.outputs)))
     if not ports:
         raise ModelError("the model has no output", expected="one")
-    kinds = {port.name: _kind(port) for port in ports}
-    floats = tuple(name for name, kind in kinds.items() if kind is None) or tuple(
-        name for name, kind in kinds.items() if kind == type_name(TensorProto.INT32)
-    )
-    others = tuple((name, kind) for name, kind in kinds.items() if kind and name not in floats)
+    kinds = {port.name: _kind(port) for port in ports if port.name not in tensors}
+    wide = type_name(TensorProto.INT32)
+    given = [port.name for port in ports if kinds.get(port.name) is None] or [
+        name for name, kind in kinds.items() if kind == wide
+    ]
+    floats = tuple(dict.fromkeys(tensors.get(name, name) for name in given))
+    others = tuple((name, kind) for name, kind in kinds.items() if kind and name not in given)
     if not floats:
         return Outputs((), refused=tuple((name, f"is of type {kind}") for name, kind in others))
-    return Outputs(
-        floats,
-        tuple(
-            f"the output '{clip(name)}' is left out: it is of type {kind}" for name, kind in others
-        ),
-    )
+    notes = [
+        f"the output '{clip(name)}' is left out: it is of type {kind}" for name, kind in others
+    ]
+    notes += [
+        f"the output '{clip(name)}' is given as the tensor '{clip(tensors[name])}'"
+        for name in given
+        if name in tensors
+    ]
+    return Outputs(floats, tuple(notes))
 
 
 def _short(names: Iterable[str]) -> list[str]:

@@ -15,6 +15,11 @@ QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brev
 """What the domain of QONNX's ops has been called; files with none at all exist too.  Whether a
 file imports the domain, and in which version, says nothing: many import another, or none."""
 
+CLASSIC_DOMAIN = "ai.onnx.ml"
+CLASSIC = ("Normalizer", "Scaler")
+"""ONNX's domain for other methods than networks, and its ops that stand before networks; there is
+one version of them."""
+
 _INT, _STRING = OpSchema.AttrType.INT, OpSchema.AttrType.STRING
 _ROUNDED = {"rounding_mode": _STRING}
 _RANGE = {"narrow": _INT, "signed": _INT}
@@ -100,4 +105,6 @@ def schema_of(domain: str, op: str, opset: int) -> OpSchema | None:
             return _QONNX.get(op)
     if domain == "com.microsoft":
         return _MICROSOFT.get(op)
+    if domain == CLASSIC_DOMAIN and op in CLASSIC:
+        return onnx.defs.get_schema(op, 1, domain)
     return _QONNX.get(op) if domain in QONNX_DOMAINS else None

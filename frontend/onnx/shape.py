@@ -59,10 +59,12 @@ def _filled(builder: Builder, call: Call, value: Array, target: list[int]) -> Va
 
 
 def cast(builder: Builder, call: Call) -> Value:
-    """Between integer types: sizes stay what they are."""
+    """Between integer types: sizes stay what they are.  Data stay floats."""
     source = call.value(0)
     if isinstance(source, Coded):
         return to_float(builder, call, source)
+    if isinstance(source, Activation) and call.get("to", 0) in (1, 10, 11):  # float32, 16 and 64
+        return source
     if not isinstance(source, Constant) or source.array.dtype.kind != "i":
         raise RefusedError("supported: constants that are integers")
     if call.get("to", 0) not in (6, 7):  # int32 and int64
