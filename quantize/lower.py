@@ -183,13 +183,22 @@ def _lower(builder: Builder, node: Node[Op]) -> None:
             functions.celu(builder, node, alpha)
         case Softsign():
             functions.softsign(builder, node)
+        case Elu(alpha):
+            functions.rising(builder, node, Lut(Function.ELU, (alpha,)), alpha)
+        case Gelu(approximate):
+            function = Function.GELU_TANH if approximate else Function.GELU
+            functions.rising(builder, node, Lut(function))
+        case Silu():
+            functions.rising(builder, node, Lut(Function.SILU))
+        case Softplus():
+            functions.rising(builder, node, Lut(Function.SOFTPLUS))
+        case Mish():
+            functions.rising(builder, node, Lut(Function.MISH))
         case op:
             _function(builder, op, node)
 
 
-Smooth = (
-    Sigmoid | Tanh | Elu | Selu | Gelu | Silu | Softplus | HardSigmoid | HardSwish | Erf | Mish
-)  # fmt: skip
+Smooth = Sigmoid | Tanh | Selu | HardSigmoid | HardSwish | Erf
 """Functions of one value that are looked up."""
 
 
@@ -204,22 +213,12 @@ def _function(builder: Builder, op: Smooth, node: Node[Op]) -> None:
         case Tanh():
             lut = Lut(Function.TANH)
             flat = rows.vanishing(target.format.fraction)
-        case Elu(alpha):
-            lut = Lut(Function.ELU, (alpha,))
         case Selu(alpha, gamma):
             lut = Lut(Function.SELU, (alpha, gamma))
-        case Gelu(approximate):
-            lut = Lut(Function.GELU_TANH if approximate else Function.GELU)
-        case Silu():
-            lut = Lut(Function.SILU)
-        case Softplus():
-            lut = Lut(Function.SOFTPLUS)
         case HardSigmoid(slope, offset):
             lut = Lut(Function.HARD_SIGMOID, (slope, offset))
         case HardSwish():
             lut = Lut(Function.HARD_SWISH)
-        case Mish():
-            lut = Lut(Function.MISH)
         case Erf():
             lut = Lut(Function.ERF)
             flat = (rows.vanishing(target.format.fraction) + 1) // 2 + 1  # it vanishes as exp(-x²)

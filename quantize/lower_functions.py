@@ -24,6 +24,11 @@ from .lut import DIGITS, SPARE, Function, Lut, pi
 INNER_BITS = GUARD_BITS + 1
 """Fraction bits of the parts of a result beyond its own."""
 
+SLOW = 4.0
+"""How much further x · exp(-x) reaches than exp(-x), for results of up to 53 bits."""
+
+TO_NEAREST = (Rounding.RND, Overflow.SAT)
+
 TURN_BITS = 6
 """Fraction bits of an angle in turns beyond those of its sine, whose slope is up to 2π a turn."""
 
@@ -91,7 +96,7 @@ def exponential(builder: Builder, node: Node[Op]) -> None:
     fraction = min(source.fraction, max(out.width + INNER_BITS, bits - limit), 2 * bits - limit)
     index = Format(source.signed, max(limit + fraction, 1), limit)
     if index != source:
-        x = builder.cast(builder.new(f"{name}.near"), x, Target(index, Rounding.RND, Overflow.SAT))
+        x = builder.cast(builder.new(f"{name}.near"), x, Target(index, *TO_NEAREST))
     if index.width <= bits:
         builder.lut(node.output, lut, x, out)
         return
@@ -128,7 +133,7 @@ def logarithm(builder: Builder, node: Node[Op]) -> None:
         position,
         Format(True, max(integer + fraction, 1), integer),
     )
-    within = Target(Format(False, max(fraction, 1), 0), Rounding.RND, Overflow.SAT)
+    within = Target(Format(False, max(fraction, 1), 0), *TO_NEAREST)
     lut = Lut(Function.LOG_MANTISSA, (bits,))
     mantissa = builder.function(builder.new(f"{name}.mantissa"), lut, behind, within)
     total = builder.combine(builder.new(f"{name}.sum"), exponent, mantissa)
@@ -235,6 +240,34 @@ def angle(builder: Builder, node: Node[Op], op: Sin | Cos) -> None:
     builder.function(node.output, lut, turns, target)
 
 
+def rising(builder: Builder, node: Node[Op], lut: Lut, size: float = 1.0) -> None:
+    """A function that is as good as x far above 0, and as good as constant far below.
+
+    A wide operand is held within the range where it is neither, and what it has above that range is
+    added to the result.
+
+    Args:
+        size: of the difference from these lines, near 0.
+    """
+    name, x = node.name, node.inputs[0]
+    target = builder.precision.points[node.output]
+    source = builder.formats[x]
+    fraction = target.format.fraction + INNER_BITS
+    reach = math.log(2) * max(fraction + 1, 1) + math.log(max(abs(size), 1)) + SLOW
+    integer = math.ceil(math.log2(reach)) + source.signed
+    if source.width <= builder.precision.index_bits or source.integer <= integer:
+        builder.function(node.output, lut, x, target)
+        return
+    near = Format(source.signed, max(source.width - source.integer + integer, 1), integer)
+    held = builder.cast(builder.new(f"{name}.near"), x, Target(near, *TO_NEAREST))
+    inner = Target(Format(True, max(integer + 1 + fraction, 1), integer + 1), *TO_NEAREST)
+    function = builder.function(builder.new(f"{name}.function"), lut, held, inner)
+    beyond = builder.combine(builder.new(f"{name}.beyond"), x, held, negative=True)
+    above = builder.exact(builder.new(f"{name}.above"), Relu(), beyond)
+    total = builder.combine(builder.new(f"{name}.sum"), function, above)
+    builder.cast(node.output, total, target)
+
+
 def celu(builder: Builder, node: Node[Op], alpha: float) -> None:
     """A table, or for a wide operand the sum of what is positive, which is exact, and of the
     function of what is negative, which changes no more beyond a few times alpha."""
@@ -257,7 +290,7 @@ def celu(builder: Builder, node: Node[Op], alpha: float) -> None:
         builder.new(f"{name}.below"),
         lut,
         negative,
-        Target(within, Rounding.RND, Overflow.SAT),
+        Target(within, *TO_NEAREST),
         flat=math.ceil(math.log2(reach)) + 1,
     )
     total = builder.combine(builder.new(f"{name}.sum"), positive, below)
@@ -275,12 +308,21 @@ def softsign(builder: Builder, node: Node[Op]) -> None:
     one = builder.constant(builder.new(f"{name}.one"), np.array([1]), 0)
     divisor = builder.combine(builder.new(f"{name}.divisor"), size, one)
     fraction = max(target.format.fraction, 1) + INNER_BITS
-    near = Target(Format(False, fraction + 1, 1), Rounding.RND, Overflow.SAT)
+    near = Target(Format(False, fraction + 1, 1), *TO_NEAREST)
     rest = builder.new(f"{name}.rest")
     powered(builder, name, divisor, -1.0, near, fraction - INNER_BITS, rest)
     share = builder.combine(builder.new(f"{name}.share"), rest, one, negative=True)
     sign = unit(builder, name, x, factor=-1)
     builder.close(node.output, Mul(), share, sign)
+
+
+def _inverse_format(divisor: Format, dividend: Format, out: Format) -> Format:
+    """A format for the reciprocals of a divisor: with what the largest dividend asks for after the
+    point, but no more than the result has bits to tell; and nothing before it that even with the
+    smallest dividend is too large."""
+    fraction = min(out.fraction + dividend.integer, out.width + divisor.integer) + INNER_BITS
+    integer = min(divisor.fraction, out.integer + dividend.fraction) + 1 + divisor.signed
+    return Format(divisor.signed, max(integer + fraction, 1), integer)
 
 
 def divide(builder: Builder, node: Node[Op]) -> None:
@@ -297,12 +339,9 @@ def divide(builder: Builder, node: Node[Op]) -> None:
         return
     if a in constants:
         a = factors(builder, f"{name}.dividend", suffix(constants[a], shape))
-    source = builder.formats[b]
-    integer = source.fraction + 1 + source.signed
-    fraction = target.format.fraction + builder.formats[a].integer + INNER_BITS
-    wide = Format(source.signed, max(integer + fraction, 1), integer)
+    wide = _inverse_format(builder.formats[b], builder.formats[a], target.format)
     inverse = builder.new(f"{name}.inverse")
-    exact = Target(wide, Rounding.RND, Overflow.SAT)
+    exact = Target(wide, *TO_NEAREST)
     powered(builder, name, b, -1.0, exact, target.format.width, inverse)
     if a in builder.constants:
         pair = builder.expand(inverse, shape), a

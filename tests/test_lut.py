@@ -29,6 +29,28 @@ REFERENCE: dict[Lut, Callable[[float], float]] = {
     Lut(Function.HARD_SWISH): lambda x: x * min(max(x + 3, 0), 6) / 6,
     Lut(Function.EXP_NEGATIVE): lambda x: math.exp(-x),
     Lut(Function.LOG, (1.0,)): lambda x: math.log(max(x, 1)),
+    Lut(Function.SOFTSIGN): lambda x: x / (1 + abs(x)),
+    Lut(Function.MISH): lambda x: x * math.tanh(math.log1p(math.exp(x))),
+    Lut(Function.CELU, (0.5,)): lambda x: x if x > 0 else 0.5 * math.expm1(2 * x),
+    Lut(Function.ERF): math.erf,
+    Lut(Function.SINE): math.sin,
+    Lut(Function.COSINE): math.cos,
+    Lut(Function.SINE_TURNS): lambda x: math.sin(2 * math.pi * math.fmod(x, 1)),
+    Lut(Function.COSINE_TURNS): lambda x: math.cos(2 * math.pi * math.fmod(x, 1)),
+    Lut(Function.EXP): math.exp,
+    Lut(Function.LOG, (0.03125,)): lambda x: math.log(max(x, 0.03125)),
+    Lut(Function.LOG_MANTISSA, (5,)): lambda x: math.log1p(x / 32),
+    Lut(Function.LOG_EXPONENT, (2, 3)): lambda x: ((int(x) >> 2) - 3) * math.log(2),
+    Lut(Function.POWER, (0.5, 0.03125)): lambda x: math.sqrt(max(x, 0)),
+    Lut(Function.POWER, (-0.75, 0.03125)): lambda x: max(x, 0.03125) ** -0.75,
+    Lut(Function.POWER, (-1, 0.03125)): lambda x: 1 / (x or 0.03125),
+    Lut(Function.POWER, (3, 0.03125)): lambda x: x**3,
+    Lut(Function.POWER, (-2, 0.03125)): lambda x: (x or 0.03125) ** -2,
+    Lut(Function.POWER, (0, 0.03125)): lambda x: 1,
+    Lut(Function.POWER_MANTISSA, (5, 1.5)): lambda x: (1 + x / 32) ** 1.5,
+    Lut(Function.POWER_MANTISSA, (5, -1.5)): lambda x: (2 / (1 + x / 32)) ** 1.5,
+    Lut(Function.POWER_EXPONENT, (2, 1.5, 3)): lambda x: 2 ** (1.5 * ((int(x) >> 2) - 3)),
+    Lut(Function.POWER_EXPONENT, (2, -1, 3)): lambda x: 2.0 ** (2 - (int(x) >> 2)),
     Lut(Function.ROOT_EXPONENT, (2,)): lambda x: 2.0 ** -((int(x) >> 2) // 2),
     Lut(Function.SIGMOID, slope=True): lambda x: (
         (1 / (1 + math.exp(-x - INDEX.step)) - 1 / (1 + math.exp(-x))) / INDEX.step
@@ -61,6 +83,34 @@ def test_reciprocals_are_exact_and_zero_saturates() -> None:
     for raw in range(1, 256):
         true = Fraction(1 << (index.fraction + output.fraction), raw)
         assert entries[raw] == min(math.floor(true + Fraction(1, 2)), output.high)
+
+
+def test_angles_of_any_size_are_reduced() -> None:
+    """The C library's sine of a float64 is right whatever its size."""
+    index = Format(True, 5, 100)
+    with localcontext(prec=DIGITS):
+        for function, reference in ((Function.SINE, math.sin), (Function.COSINE, math.cos)):
+            exact = evaluator(function)
+            for raw in range(index.low, index.high + 1):
+                x = raw * index.step
+                assert abs(float(exact(Decimal(x))) - reference(x)) < 1e-15
+
+
+def test_huge_powers_saturate() -> None:
+    """Beyond what a Decimal holds, and as small."""
+    index, output = Format(True, 4, 100), Format(False, 8, 4)
+    for exponent, expected in ((1e30, output.high), (-1e30, 0)):
+        entries = Lut(Function.POWER, (exponent, index.step)).table(index, output).tolist()
+        assert entries[1:] == [expected] * 15
+    assert Lut(Function.EXP).table(index, output).tolist() == [16] + [255] * 7 + [0] * 8
+
+
+def test_powers_that_are_short_numbers_are_exact() -> None:
+    """A tie is rounded up: 2.25 to the power of 1.5 is 3.375."""
+    entries = Lut(Function.POWER, (1.5, 0.25)).table(Format(False, 4, 2), Format(False, 4, 2))
+    assert entries[9] == 14
+    roots = Lut(Function.POWER, (0.5, 0.25)).table(Format(False, 8, 6), Format(False, 3, 3))
+    assert roots[25] == 3
 
 
 def test_a_tie_is_rounded_up() -> None:
