@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from ..frontend.errors import LutraError
+from ..frontend.graph import Node, Port
 from ..frontend.layer_file import check_layers
-from ..quantize.fixed import FixedGraph
+from ..frontend.ops import Reshape
+from ..quantize.exact_ops import Rearrange
+from ..quantize.fixed import FixedGraph, FixedOp
 from .clusters import find_parts
 from .folding import Folding, FoldingError
 from .plan import (
@@ -34,6 +38,7 @@ def plan(graph: FixedGraph, folding: Folding) -> Plan:
         FoldingError: a folding does not divide its layer, or makes a word wider than 4096 bits.
         LutraError: no kernel computes a node.
     """
+    graph = _with_axes(graph)
     check_layers(folding.layers, dict.fromkeys(graph.layers.values()), folding.file)
     try:
         design = _design(graph, folding)
@@ -41,6 +46,31 @@ def plan(graph: FixedGraph, folding: Folding) -> Plan:
         error.file = error.file or folding.file
         raise
     return design
+
+
+def _with_axes(graph: FixedGraph) -> FixedGraph:
+    """The network with an axis of size 1 for each value that has none: streams have a last axis."""
+    if () not in (graph.shapes[name] for name in graph.shapes if name not in graph.constants):
+        return graph
+    return replace(
+        graph,
+        inputs=tuple(_with_axis(port) for port in graph.inputs),
+        outputs=tuple(_with_axis(port) for port in graph.outputs),
+        nodes=tuple(
+            replace(node, op=Reshape((1,)))
+            if graph.shapes[node.output] == () and _moves(node)
+            else node
+            for node in graph.nodes
+        ),
+    )
+
+
+def _with_axis(port: Port) -> Port:
+    return Port.of(port.name, (1,)) if port.shape == () else port
+
+
+def _moves(node: Node[FixedOp]) -> bool:
+    return isinstance(node.op, Reshape | Rearrange)
 
 
 def _design(graph: FixedGraph, folding: Folding) -> Plan:

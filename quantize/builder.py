@@ -92,6 +92,8 @@ class Builder:
 
     def exact(self, output: str, op: ExactOp, *inputs: str) -> str:
         """Add an exact op in the narrowest format that holds its results."""
+        if any(self.shapes[name] == () for name in inputs if name not in self.constants):
+            inputs = tuple(self._scalar(name) for name in inputs)
         operands = [
             Operand.of(self.bounds[name], self.shapes[name], self.constants.get(name))
             for name in inputs
@@ -100,6 +102,13 @@ class Builder:
         self.bounds[output] = bounds
         self.formats[output] = Format.holding(bounds.low, bounds.high, bounds.fraction)
         return self.emit(output, op, *inputs)
+
+    def _scalar(self, name: str) -> str:
+        """A constant of one number without axes, for values that have none; others as they are."""
+        raw = self.constants.get(name)
+        if raw is None or raw.ndim == 0 or raw.size != 1:
+            return name
+        return self.store(self.new(name), raw.reshape(()), self.formats[name])
 
     def cast(self, output: str, x: str, target: Target) -> str:
         cast = Cast(

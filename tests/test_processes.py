@@ -215,6 +215,16 @@ def joins() -> Made:
 
 
 @network
+def values_without_axes() -> Made:
+    """One number a frame, in the middle and at the end."""
+    make = Maker((1, 3), SMALL)
+    total = make.add(Reshape(()), make.add(Dense(), "x", make.constant(integers(3, 1))))
+    other = make.add(Square(), total)
+    product = make.add(Mul(), other, make.constant(np.array(3)))
+    return make.graph(make.combine(make.combine(product, total), other)), {}
+
+
+@network
 def shapes_without_processes() -> Made:
     make = Maker((4, 6), SMALL)
     x = make.add(Reshape((2, 12)), make.add(Relu(), "x"))
