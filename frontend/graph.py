@@ -106,6 +106,10 @@ class Port:
         return x.transpose(0, *(int(a) + 1 for a in np.argsort(self.axes)))
 
 
+BLOCK = 2**18
+"""How many values of a constant are compared with its grid at a time."""
+
+
 @dataclass(frozen=True, eq=False)
 class Grid:
     """What is known of a constant of a quantised model: each value is ``q · scale`` with an integer
@@ -119,18 +123,33 @@ class Grid:
     low: int
     high: int
     scale: Array
+    _held: list[Array] = field(default_factory=list, repr=False)
 
     def integers(self, value: Array) -> Array:
         """The integers q of a constant on this grid, int64."""
         return np.rint(value.astype(np.float64) / self.scale).astype(np.int64)
 
     def holds(self, value: Array) -> bool:
-        """Whether every value lies on the grid, as far as a float32 can say."""
+        """Whether every value lies on the grid, as far as a float32 can say.
+
+        What cannot change is looked at once, so that passes may ask again and again.
+        """
+        if any(known is value for known in self._held):
+            return True
         if self.scale.shape != (1,) and self.scale.shape != value.shape[-1:]:
             return False
-        q = self.integers(value)
+        rows = value.reshape(-1, value.shape[-1] if value.ndim else 1)
+        step = max(1, BLOCK // max(1, rows.shape[1]))
+        parts = (rows[i : i + step] for i in range(0, len(rows), step))
+        holds = all(self._holds(part) for part in parts)
+        if holds and not value.flags.writeable:
+            self._held[:] = [value]
+        return holds
+
+    def _holds(self, rows: Array) -> bool:
+        q = np.rint(rows.astype(np.float64) / self.scale)
         inside = bool((q >= self.low).all() and (q <= self.high).all())
-        return inside and np.array_equal((q.astype(np.float32) * self.scale), value)
+        return inside and np.array_equal(q.astype(np.float32) * self.scale, rows)
 
     @staticmethod
     def fitted(low: int, high: int, scale: Array, value: Array) -> Grid | None:
@@ -143,7 +162,8 @@ class Grid:
         """
         if not scale.ndim or not scale.size:
             return None
-        rows = scale.reshape(-1, scale.shape[-1]).astype(np.float32)
+        once = tuple(slice(1 if step == 0 else None) for step in scale.strides[:-1])
+        rows = scale[once].reshape(-1, scale.shape[-1]).astype(np.float32)
         if (rows < 0).all():
             low, high, rows = -high, -low, -rows
         if not (np.isfinite(rows) & (rows > 0) & (rows == rows[0])).all():

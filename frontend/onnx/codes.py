@@ -18,7 +18,7 @@ from onnx import TensorProto
 from ..errors import ModelError
 from ..ops import Array, Clip, Quantize
 from .call import Call, Form, anything, only
-from .scales import expect_scale, integer_range, integers, number, on_axis, plus, times
+from .scales import EXACT, expect_scale, integer_range, integers, number, on_axis, plus, times
 from .tensor import INTEGERS, type_name
 from .values import (
     Activation,
@@ -203,10 +203,11 @@ def _constant(
     builder: Builder, call: Call, x: Constant, at: int, wish: str, default_axis: int
 ) -> Constant:
     low, high = _bounds(x)
-    data = x.array.astype(np.int64)
-    lattice, axis = lattice_of(call, at, data.shape, (low, high), default_axis)
-    scale, zero = _broadcast(lattice, axis, data.ndim)
-    value = (data - zero.astype(np.int64)).astype(np.float32) * scale
+    lattice, axis = lattice_of(call, at, x.array.shape, (low, high), default_axis)
+    scale, zero = _broadcast(lattice, axis, x.array.ndim)
+    # Differences of short integers are exact as floats; those of long ones are as wide integers.
+    wide = np.float32 if max(-low, high) < EXACT else np.int64
+    value = (x.array.astype(wide) - zero.astype(wide)).astype(np.float32, copy=False) * scale
     first, last = low - int(zero.max()), high - int(zero.min())
     codes = Codes(first, last, np.broadcast_to(scale, value.shape))
     return builder.folded(wish, value, codes=codes)
