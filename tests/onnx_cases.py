@@ -22,6 +22,7 @@ from lutra.frontend.errors import LutraError
 from lutra.frontend.graph import Port, evaluate
 from lutra.frontend.onnx.importer import Literal, literal
 from lutra.frontend.onnx.nodes import FORMS
+from lutra.frontend.onnx.tensor import INTEGERS
 from lutra.frontend.ops import Array
 from lutra.frontend.passes import simplify
 
@@ -133,8 +134,8 @@ def judge(case: Case) -> str:
 
 
 def _ways(case: Case) -> Iterator[tuple[str, frozenset[str]]]:
-    """Which inputs to freeze, the fewest first: what is no float always, then all but one."""
-    floats = [p.name for p in case.model.graph.input if _is_float(p) and p.name in case.feeds]
+    """Which inputs to freeze, the fewest first: what is no data always, then all but one."""
+    floats = [p.name for p in case.model.graph.input if _is_data(p) and p.name in case.feeds]
     others = frozenset(case.feeds) - set(floats)
     if floats:
         yield "data", others
@@ -145,6 +146,11 @@ def _ways(case: Case) -> Iterator[tuple[str, frozenset[str]]]:
         yield "weights", others | set(floats[count:])
     for kept in floats[1:] if short else ():
         yield "weights", frozenset(case.feeds) - {kept}
+
+
+def _is_data(port: ValueInfoProto) -> bool:
+    """Whether it is of floats, or of integers that data are quantised to."""
+    return port.type.tensor_type.elem_type in (*FLOATS, *INTEGERS)
 
 
 def _is_float(port: ValueInfoProto) -> bool:

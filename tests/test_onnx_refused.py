@@ -255,7 +255,7 @@ def test_everything_is_named_at_once() -> None:
     )
     text = str(caught.value)
     assert text.startswith("net.onnx: ")
-    for part in ("Tan at 'n_b', 'n_d' (not supported)", "Supported ops: Abs, Add, AveragePool"):
+    for part in ("Tan at 'n_b', 'n_d' (not supported)", "Supported ops: Abs, Add, "):
         assert part in text
 
 

@@ -143,6 +143,7 @@ FORMS: Mapping[str, Form] = {
     **functions.FORMS,
     **codes.FORMS,
     **qlinear.FORMS,
+    **quantised.ROUNDING_FORMS,
     **reduce.FORMS,
     **resize.FORMS,
     **select.FORMS,

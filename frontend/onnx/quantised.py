@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import ModelError
 from ..ops import Array, Bipolar, Quantize, Round
+from .activation import Translator
 from .call import Call, Form, anything, only, shown
 from .scales import (
     ENDLESS,
@@ -98,6 +99,17 @@ def quant(builder: Builder, call: Call) -> Value:
         raise RefusedError("has one integer alone")
     op = Quantize(low, high, _rounding(call, "ROUND"), shifted=True)
     return _quantised(builder, call, op, scale, zero)
+
+
+def rounding(how: Round) -> Translator:
+    """ONNX's Round, Floor and Ceil: onto the integers, without bounds."""
+
+    def translate(builder: Builder, call: Call) -> Value:
+        x = call.data(anywhere=True, merged=True)
+        op = Quantize(-ENDLESS, ENDLESS, how)
+        return on_axis(builder, call.name, op, x, None, plain(1.0), call.output)
+
+    return translate
 
 
 def bipolar_quant(builder: Builder, call: Call) -> Value:
@@ -229,3 +241,10 @@ FORMS: Mapping[str, Form] = {
     "Trunc": Form(1, trunc, _RANGE),
 }
 """QONNX's ops that are understood."""
+
+ROUNDING_FORMS: Mapping[str, Form] = {
+    "Ceil": Form(13, rounding(Round.CEIL), {}),
+    "Floor": Form(13, rounding(Round.FLOOR), {}),
+    "Round": Form(22, rounding(Round.HALF_EVEN), {}),
+}
+"""ONNX's own roundings."""

@@ -9,8 +9,8 @@ import numpy as np
 from ..ops import Add, Array, Bipolar, Mul, Quantize, Shape
 from .values import Activation, Builder, Lattice, RefusedError
 
-ENDLESS = 2**127
-"""A bound that no float32 result reaches after a division by a scale, but the largest ones."""
+ENDLESS = 2**128 - 2**104
+"""The largest float32, as a bound that is none."""
 
 EXACT = 2**20
 """Integers below this survive a product with a scale and one with its reciprocal, and rounding:

@@ -251,6 +251,14 @@ def is_float(array: Array) -> bool:
     return array.dtype.kind == "f" or array.dtype == ml_dtypes.bfloat16
 
 
+def _in_float(value: Value) -> Activation | None:
+    """The value of ours that is the same as one of the file's, number by number."""
+    if isinstance(value, Coded):
+        lattice = value.lattice
+        return None if (lattice.scale != 1).any() or lattice.zero.any() else value.real
+    return value if isinstance(value, Activation) else None
+
+
 def expect_foldable(shape: Shape) -> None:
     """Raise a ShapeError unless a constant of this shape may be worked out from others."""
     if len(shape) > MAX_RANK or math.prod(shape) > MAX_ELEMENTS:
@@ -547,8 +555,8 @@ class Builder:
         """By its name in the file, each value that :meth:`finish` gave a name in the graph."""
         return {
             name: replace(value, id=self._final[value.id], linear=None)
-            for name, value in self.values.items()
-            if isinstance(value, Activation) and value.id in self._final
+            for name, known in self.values.items()
+            if (value := _in_float(known)) and value.id in self._final
         }
 
     def _live(self, wanted: set[str]) -> list[Node[Op]]:
