@@ -33,6 +33,9 @@ TABLE = Path(__file__).with_suffix(".json")
 KINDS = ("simple", "pytorch-operator", "pytorch-converted")
 """The small models that the onnx package brings along."""
 
+WEIGHTS = {"CausalConvWithState": ("weight", "bias")}
+"""Inputs of an op that are weights in practice while others, before and behind them, are data."""
+
 HALF = 2**-9
 """Tolerance of what is expected as float16: each of its steps was rounded to 11 bits."""
 
@@ -141,6 +144,8 @@ def _ways(case: Case) -> Iterator[tuple[str, frozenset[str]]]:
         yield "data", others
     if not understood(case.op):
         return
+    if case.op in WEIGHTS:
+        yield "weights", others | (set(floats) & set(WEIGHTS[case.op]))
     short = "_expanded" not in case.name
     for count in range(len(floats) - 1, 0, -1) if short else (1,):
         yield "weights", others | set(floats[count:])

@@ -106,7 +106,6 @@ REFUSED = [
     (single("Shrink", "x", FLAT, lambd=-1.0), "a lambd of at least 0"),
     (single("PRelu", "x plane"), "one a channel, or one"),
     (single("Clip", "x x", FLAT), "input 2 is not a constant"),
-    (single("Swish", "x", FLAT, opset=24, alpha=2.0), "'alpha' is not 1"),
     (single("Concat", "x x", FLAT, axis=0), "over the batch"),
     (single("Slice", "x first three first", FLAT), "over the batch"),
     (single("Gather", "x w", FLAT, axis=1), "has indices of type float32"),

@@ -16,7 +16,6 @@ from ..ops import (
     Op,
     PRelu,
     Selu,
-    Silu,
     Softmax,
 )
 from .call import Call, meant
@@ -61,12 +60,6 @@ def hard_sigmoid(call: Call) -> Op:
 
 def gelu(call: Call) -> Op:
     return Gelu(call.get("approximate", "none") == "tanh")
-
-
-def swish(call: Call) -> Op:
-    if call.number("alpha", 1.0) != 1:
-        raise RefusedError("attribute 'alpha' is not 1; supported: 1")
-    return Silu()
 
 
 def clip(call: Call) -> Op:

@@ -78,7 +78,7 @@ def _inputs(steps: Steps, call: Call) -> _Inputs:
         raise ShapeError("attends to what has 3 or 4 axes", found=rank, expected="3 or 4 axes")
     if rank == 3:
         heads = [call.get(key, 0) for key in ("q_num_heads", "kv_num_heads", "kv_num_heads")]
-        parts = [_split(steps, x, n) for x, n in zip(parts, heads, strict=True)]
+        parts = [split_heads(steps, x, n) for x, n in zip(parts, heads, strict=True)]
     q, k, v = parts
     past = 0
     if (call.value(4) is None) != (call.value(5) is None):
@@ -93,7 +93,7 @@ def _inputs(steps: Steps, call: Call) -> _Inputs:
     return _Inputs(q, k, v, past, rank == 3)
 
 
-def _split(steps: Steps, x: Activation, heads: int) -> Activation:
+def split_heads(steps: Steps, x: Activation, heads: int) -> Activation:
     """``(..., steps, heads · size)`` as ``(..., heads, steps, size)``."""
     *before, count, size = x.shape
     if heads < 1 or size % heads:

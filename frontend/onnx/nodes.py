@@ -12,12 +12,14 @@ from ..ops import HardSwish, LogSoftmax, Mul, Relu, Sigmoid, Softmax, Softplus, 
 from . import (
     attention,
     codes,
+    einsum,
     functions,
     qlinear,
     quantised,
     reduce,
     resize,
     select,
+    sequence,
     statistics,
     where,
 )
@@ -34,7 +36,6 @@ from .activation import (
     prelu,
     selu,
     softmax,
-    swish,
 )
 from .arithmetic import add, binary
 from .call import Form, anything, constant_node, only
@@ -135,11 +136,11 @@ FORMS: Mapping[str, Form] = {
     ),
     "Squeeze": Form(25, squeeze, {"axes": anything}),
     "Sub": Form(14, binary(Sub()), {}),
-    "Swish": Form(24, elementwise(swish), {"alpha": anything}),
     "Tanh": Form(13, always(Tanh()), {}),
     "Transpose": Form(25, transpose, {"perm": anything}),
     "Unsqueeze": Form(25, unsqueeze, {"axes": anything}),
     **attention.FORMS,
+    **einsum.FORMS,
     **functions.FORMS,
     **codes.FORMS,
     **qlinear.FORMS,
@@ -147,6 +148,7 @@ FORMS: Mapping[str, Form] = {
     **reduce.FORMS,
     **resize.FORMS,
     **select.FORMS,
+    **sequence.FORMS,
     **statistics.FORMS,
     **where.FORMS,
 }
