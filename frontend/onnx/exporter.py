@@ -30,6 +30,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from ..errors import LutraError, ModelError
 from ..graph import Graph, Port
 from ..storage import write_file
+from .integers import with_integers
 from .layout import Arrangement, unchanged
 from .write_ops import write_node
 from .writer import Writer
@@ -82,12 +83,14 @@ def arrangements(graph: Graph) -> dict[str, Arrangement]:
 def save(graph: Graph, path: str | Path) -> None:
     """Write the graph to an ONNX file; an interrupted or failed write leaves what was there.
 
+    Constants that lie on a grid are written as integers, so that loading finds the grid again.
+
     Raises:
         OutputError: the folder is missing, cannot be written to or is full, or ``path`` is a
             folder.
         ModelError: as :func:`to_onnx`.
     """
-    save_model(to_onnx(graph), path)
+    save_model(with_integers(to_onnx(graph), graph, arrangements(graph)), path)
 
 
 def save_model(model: ModelProto, path: str | Path) -> None:

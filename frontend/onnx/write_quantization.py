@@ -1,7 +1,8 @@
 """How a quantisation of values is written as ONNX nodes.
 
-Where ONNX has an integer type of the same range, it is QuantizeLinear and DequantizeLinear; what
-they do not have, narrow ranges and other roundings, is spelled out in arithmetic.
+Where ONNX has an integer type of the same range, it is QuantizeLinear and DequantizeLinear; with a
+Clip between them for less than 8 bits.  What these do not have, odd ranges of more bits and other
+roundings, is spelled out in arithmetic.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ def quantize(writer: Writer, node: Node[Op], op: Quantize) -> None:
     x, scale, zero = node.inputs
     layout = writer.layout(x)
     points = writer.graph.constants[zero]
-    kind, opset = TYPES.get((op.low, op.high), (None, 0))
+    kind, opset = _held_in(op)
     plain = op.rounding is Round.HALF_EVEN and not (op.shifted and (points % 2).any())
-    within = bool((points >= op.low).all() and (points <= op.high).all())
+    limits = np.iinfo(kind or np.int8)
+    within = bool(((points >= limits.min) & (points <= limits.max)).all())
     if kind is None or not plain or not within:
         _spelled_out(writer, node, op, layout)
         return
@@ -46,7 +48,20 @@ def quantize(writer: Writer, node: Node[Op], op: Quantize) -> None:
     attributes: dict[str, Any] = {"axis": layout[-1] + 1} if size > 1 else {}
     inputs = [scales, zeros]
     q = writer.step(node, "quantised", "QuantizeLinear", [x, *inputs], **attributes)
+    if (op.low, op.high) not in TYPES:
+        bounds = [writer.tensor("bound", np.array(end, kind)) for end in (op.low, op.high)]
+        q = writer.step(node, "clipped", "Clip", [q, *bounds])
     writer.result(node, "DequantizeLinear", [q, *inputs], layout, **attributes)
+
+
+def _held_in(op: Quantize) -> tuple[DTypeLike | None, int]:
+    """The type that holds the integers, of which a Clip may leave some; 8 bits if these do."""
+    if (op.low, op.high) in TYPES:
+        return TYPES[op.low, op.high]
+    for (low, high), (kind, opset) in TYPES.items():
+        if low <= op.low and op.high <= high and high < 2**8:
+            return kind, opset
+    return None, 0
 
 
 def _spelled_out(writer: Writer, node: Node[Op], op: Quantize, layout: Layout) -> None:
