@@ -147,7 +147,7 @@ def test_fixed_point_networks_have_one_input_and_one_output() -> None:
         calibrate(from_onnx(two_branches()), Settings(), x)
     nodes = [node("Relu", ["x"], "y"), node("Sigmoid", ["x"], "z")]
     both = from_onnx(model(nodes, ["N", 4], output=["y", "z"]))
-    with pytest.raises(UnsupportedOpError, match=r"has 2 outputs .*--output NAME"):
+    with pytest.raises(UnsupportedOpError, match=r"has 2 outputs .*--take NAME"):
         calibrate(both, Settings(), x)
     one = from_onnx(
         model(nodes, ["N", 4], output=["y", "z"]), options=ImportOptions(outputs=("z",))

@@ -9,6 +9,7 @@ import pytest
 from onnx import NodeProto
 
 from lutra.frontend.errors import ShapeError
+from lutra.frontend.graph import Graph
 from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
 from lutra.frontend.ops import Array, Dense, Lstm
 
@@ -46,6 +47,8 @@ def whole(nodes: list[NodeProto], shape: list[int], **kw: Any) -> tuple[int, ...
         node("Add", ["x", "rows"], "y"),
         node("Mul", ["cube", "x"], "y"),
         node("Reshape", ["x", "flat"], "y"),
+        node("MatMul", ["x", "x2"], "y"),
+        node("Flatten", ["x"], "y", axis=0),
         node("Unsqueeze", ["x", "zero"], "y"),
         node("Slice", ["x", "zero", "pair", "zero"], "y"),
     ],
@@ -62,6 +65,48 @@ def test_ops_across_the_first_axis(last: NodeProto) -> None:
     assert graph.inputs[0].outer_shape == ((5,) if moves else (3, 5))
 
 
+def is_whole(graph: Graph) -> bool:
+    return any("taken whole" in note for note in graph.notes)
+
+
+VECTOR, MATRIX, CUBE = data((4,), 1), data((4, 4), 2), data((3, 4, 4), 3)
+
+
+@pytest.mark.parametrize("known", [VECTOR, MATRIX, CUBE], ids=["vector", "matrix", "cube"])
+@pytest.mark.parametrize("left", [True, False], ids=["left", "right"])
+@pytest.mark.parametrize(
+    "shape",
+    [[4], [4, 4], [3, 4, 4], ["N", 4, 4], ["N", 3, 4, 4], ["N", 2, 1, 4, 4]],
+    ids=lambda shape: "x".join(map(str, shape)),
+)
+def test_products_with_constants_of_any_rank(shape: list[Any], left: bool, known: Array) -> None:
+    nodes = [node("MatMul", ["c", "x"] if left else ["x", "c"], "y")]
+    original = model(nodes, shape, {"c": known})
+    if len(shape) == 3 and shape[0] == "N" and known.ndim == 3:
+        with pytest.raises(UnsupportedModelError, match="differs between samples"):
+            from_onnx(original)
+        return
+    graph = from_onnx(original)
+    fixed = 1 if is_whole(graph) else shape[0]
+    assert_faithful(original, *([1, 3] if shape[0] == "N" else [fixed]))
+
+
+@pytest.mark.parametrize("ranks", [(1, 1), (1, 2), (2, 1), (1, 3), (3, 2), (2, 3), (4, 3)])
+def test_products_of_data_of_any_ranks(ranks: tuple[int, int]) -> None:
+    """Both come from one input, of which the first axis is the batch or one like the others."""
+    nodes, weights = [], {"first": np.array(0)}
+    for name, rank in zip("ab", ranks, strict=True):
+        last = "x"
+        for i in range(3 - rank):
+            nodes.append(node("Gather", [last, "first"], f"{name}{i}", axis=i % 2))
+            last = f"{name}{i}"
+        weights[f"{name}_shape"] = np.array([1, 4, 4, 4][-rank:])
+        nodes.append(node("Reshape", [last, f"{name}_shape"], name))
+    nodes.append(node("MatMul", ["a", "b"], "y"))
+    original = model(nodes, [4, 4, 4], weights)
+    assert_faithful(original, 1 if is_whole(from_onnx(original)) else 4)
+
+
 def test_layers_that_want_a_batch_find_one_in_an_axis_of_size_one() -> None:
     """The batch may go and come back: here through Squeeze, behind a convolution."""
     nodes = [
@@ -74,6 +119,15 @@ def test_layers_that_want_a_batch_find_one_in_an_axis_of_size_one() -> None:
     graph = assert_faithful(model(nodes, [1, 3, 6, 7], weights), 1)
     assert graph.inputs[0].outer_shape == (3, 6, 7)
     assert not graph.notes
+
+
+def test_products_of_values_without_a_batch() -> None:
+    nodes = [
+        node("MatMul", ["x", "w"], "m"),
+        node("Transpose", ["m"], "t", perm=[1, 0]),
+        node("MatMul", ["m", "t"], "y"),
+    ]
+    assert whole(nodes, [3, 5]) == (3, 5)
 
 
 def test_an_output_without_the_batch_makes_the_model_whole() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ..ops import Add, Array, Div, Maximum, Minimum, Mul, Sub
+from .aligned import aligned, own_shape
 from .call import Call
-from .linear import own_shape, per_channel
+from .linear import per_channel
 from .values import Activation, Builder, Constant, RefusedError, Value
 
 
@@ -15,7 +16,7 @@ def add(builder: Builder, call: Call) -> Value:
     pair = (call.value(0), call.value(1))
     for i, (x, c) in enumerate((pair, pair[::-1])):
         if isinstance(x, Activation) and x.linear is not None and isinstance(c, Constant):
-            bias = per_channel(call.weight(1 - i), x, x.linear.axis)
+            bias = per_channel(call.weight(1 - i, repeated=True), x, x.linear.axis)
             if bias is not None:
                 return builder.linear(x.linear, x, call.output, bias)
     return binary(Add())(builder, call)
@@ -32,7 +33,7 @@ def binary(
         data = [call.data(i, anywhere=True, merged=True) for i in at]
         if not data:
             call.data()
-        ranks = [value.array.ndim for value in values if isinstance(value, Constant)]
+        ranks = [value.stored.ndim for value in values if isinstance(value, Constant)]
         data = aligned(builder, data, max(ranks, default=0))
         x = data[0]
         ids = tuple(
@@ -43,44 +44,17 @@ def binary(
     return translate
 
 
-def aligned(builder: Builder, values: Sequence[Activation], rank: int = 0) -> list[Activation]:
-    """Operands with their batch on one axis, and as many axes, at least ``rank``, as any has.
-
-    Broadcasting gives axes of size 1 to the front of those that have fewer.
-
-    Raises:
-        RefusedError: their batches are on different axes.
-    """
-    rank = max(rank, *(value.rank for value in values))
-    wide = [builder.widened(value, rank) for value in values]
-    x = wide[0]
-    if all(_alike(value, x) for value in wide):
-        return wide
-    if builder.batch != 1:
-        raise RefusedError("is of values with different axes, or the batch on different ones")
-    return [builder.whole(value) for value in wide]
-
-
-def _alike(y: Activation, x: Activation) -> bool:
-    """Whether two values have the batch on the same axis, with the same axes merged."""
-    if (y.batch, y.merged, y.outer) != (x.batch, x.merged, x.outer):
-        return False
-    return x.batch is None or all(
-        y.shape[i] == x.shape[i] for i in range(x.batch, x.batch + x.merged)
-    )
-
-
 def _operand(
     builder: Builder, call: Call, index: int, x: Activation, make: Callable[[Array], Array] | None
 ) -> str:
     """A constant operand of ``x``, without the axis that stands for the batch."""
-    source = call.weight(index)
-    shape = own_shape(source.array.shape, x)
+    source = call.weight(index, repeated=True)
+    shape = own_shape(source, x)
     if shape is None:
         raise RefusedError(
-            f"has a constant of shape {source.array.shape}, which differs between samples"
+            f"has a constant of shape {source.stored.shape}, which differs between samples"
         )
-    added = x.rank - source.array.ndim  # axes of size 1, to whose place broadcasting comes
+    added = x.rank - source.stored.ndim  # axes of size 1, to whose place broadcasting comes
     if x.batch is not None and x.batch < added:
         added += x.merged - 1
     kept = shape[added:]

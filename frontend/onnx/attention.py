@@ -9,8 +9,8 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..ops import Add, Array, MatMul, Mul, Softmax, Tanh
+from .aligned import own_shape
 from .call import Call, Form, anything, only
-from .linear import own_shape
 from .masks import MASKED
 from .steps import Steps
 from .values import Activation, Builder, Constant, RefusedError, Value, expect_foldable, is_float
@@ -155,7 +155,7 @@ def _known_mask(call: Call, mask: Constant, scores: Activation) -> Array:
     short = columns - (value.shape[-1] if value.ndim else 1)
     if short > 0 and value.ndim and value.shape[-1] > 1:
         value = np.pad(value, [(0, 0)] * (value.ndim - 1) + [(0, short)], constant_values=-np.inf)
-    shape = own_shape(value.shape, scores)
+    shape = own_shape(Constant(mask.name, lambda: value), scores)
     if shape is None:
         raise RefusedError(f"has a mask of shape {value.shape}, which differs between samples")
     if any(n not in (1, m) for n, m in zip(shape, scores.shape, strict=True)):

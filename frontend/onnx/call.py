@@ -15,11 +15,12 @@ from onnx.defs import OpSchema
 
 from ..errors import ModelError, clip
 from ..ops import Array
+from .sizes import SAMPLES, Number, Size
 from .tensor import read_tensor
 from .values import Activation, Builder, Constant, RefusedError, Unknown, Value, is_float
 
 BATCH = -(2**61) - 12345
-"""What stands for the size of a symbolic batch among integers that are worked out."""
+"""What stands for the size of a symbolic batch in a list of integers."""
 
 Check = Callable[[Any], str | None]
 """Whether a value of an attribute can be expressed: the reason why not, or None."""
@@ -135,25 +136,42 @@ class Call:
             return value
         raise RefusedError(f"input {index + 1} is not a constant")
 
-    def weight(self, index: int) -> Constant:
-        """A constant input of a float type, as float32."""
-        return require_floats(self.constant(index)).floats
+    def weight(self, index: int, repeated: bool = False) -> Constant:
+        """A constant input of a float type, as float32.
+
+        Args:
+            index: which input.
+            repeated: whether it may be one that is repeated for each sample.
+        """
+        source = self.constant(index)
+        if not repeated:
+            require_floats(source)
+        elif not is_float(source.stored):
+            raise RefusedError(f"weight '{clip(source.name)}' is of type {source.stored.dtype}")
+        return source.floats
+
+    def sizes(self, index: int) -> list[Number]:
+        """A constant input that is a list of integers; they may depend on the batch."""
+        array = self.constant(index).array
+        if array.dtype.kind not in "iO" or array.ndim > 1:
+            raise ModelError(
+                f"input {index + 1} is no list of integers",
+                found=f"{array.dtype} of shape {array.shape}",
+            )
+        return [n if isinstance(n, Size) else int(n) for n in array.reshape(-1).tolist()]
 
     def integers(self, index: int, batch: bool = False) -> list[int]:
         """A constant input that is a list of integers.
 
         Args:
+            index: which input.
             batch: whether the size of a symbolic batch may be among them, as :data:`BATCH`.
         """
-        array = self.constant(index).array
-        if array.dtype.kind != "i" or array.ndim > 1:
-            raise ModelError(
-                f"input {index + 1} is no list of integers",
-                found=f"{array.dtype} of shape {array.shape}",
-            )
-        found = [int(item) for item in array.reshape(-1)]
-        if BATCH in found and not batch:
-            raise RefusedError("depends on how many samples there are")
+        found = []
+        for n in self.sizes(index):
+            if n == BATCH or (isinstance(n, Size) and not (batch and n == SAMPLES)):
+                raise RefusedError("depends on how many samples there are")
+            found.append(BATCH if isinstance(n, Size) else n)
         return found
 
     def damaged(self, attribute: str, expected: object) -> ModelError:
@@ -186,6 +204,8 @@ def meant(value: float) -> float:
 
 def require_floats(source: Constant) -> Constant:
     """``source``, refused unless it is of a float type."""
+    if source.array.dtype == object:
+        raise RefusedError("depends on how many samples there are")
     if not is_float(source.array):
         raise RefusedError(
             f"weight '{clip(source.name)}' is of type {source.array.dtype}; supported: floats"

@@ -22,6 +22,8 @@ from ..passes import simplify
 from . import codes
 from .call import Call, Form, call_of, check_form
 from .classic import tensors_of_maps
+from .fold import FORMS as FOLDED
+from .fold import fold, folds
 from .idioms import Found, find_idioms
 from .nodes import FORMS, OTHER_FORMS
 from .options import DEFAULTS, ImportOptions
@@ -389,17 +391,23 @@ class _Import:
         if schema is None:
             raise RefusedError(f"no op of ONNX operator set {self.builder.opset}")
         form = (OTHER_FORMS if schema.domain else FORMS).get(node.op_type)
+        if form is None and not schema.domain and self.known(node):
+            form = FOLDED.get(node.op_type)
         if form is None:
             raise RefusedError("not supported")
         check_form(node, form, schema, self.read)
         call = call_of(node, name, schema, self.builder, self.read, self.folder)
         if call is None:
             return
-        values = self.attempt(form, call)
+        values = fold(self.builder, call, node) if folds(call) else self.attempt(form, call)
         found = values if isinstance(values, tuple) else (values,)
         for output, value in zip(node.output, found, strict=False):
             if output:
                 self.builder.values[output] = value
+
+    def known(self, node: NodeProto) -> bool:
+        """Whether all that a node reads is known."""
+        return all(isinstance(self.builder.values[name], Constant) for name in node.input if name)
 
     def attempt(self, form: Form, call: Call) -> Value | tuple[Value, ...]:
         """The results of a node; for a batch of one also with that taken as an axis like others."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..ops import Array, Conv, ConvTranspose, Dense, MatMul, Shape
+from .aligned import aligned, own_shape
 from .call import Call
 from .layout import channels_first, inverse, transposed_kernel
 from .values import Activation, Builder, Constant, Linear, RefusedError, Value
@@ -53,7 +54,7 @@ def per_channel(source: Constant, x: Activation, axis: int) -> Constant | None:
     Returns:
         None where the constant is no such thing.
     """
-    sizes = own_shape(source.array.shape, x)
+    sizes = own_shape(source, x)
     if sizes is None:
         return None
     channels = sizes[axis]
@@ -62,61 +63,94 @@ def per_channel(source: Constant, x: Activation, axis: int) -> Constant | None:
     return source.mapped(lambda v: np.broadcast_to(v.reshape(-1), (x.shape[axis],)))
 
 
-def own_shape(shape: Shape, x: Activation) -> Shape | None:
-    """The shape of a constant operand of ``x`` in our axes, as many as ``x`` has.
-
-    Returns:
-        None where it has more axes than the ONNX value, or differs between samples.
-    """
-    sizes = [1] * (x.rank - len(shape)) + list(shape)
-    if len(sizes) != x.rank:
-        return None
-    if x.batch is not None:
-        if sizes[x.batch] != 1:
-            return None
-        sizes[x.batch : x.batch + 1] = [1] * x.merged
-    return tuple(sizes)
-
-
 def matmul(builder: Builder, call: Call) -> Value:
-    """Dense with a matrix on the right, else the product over the last two axes."""
-    a, b = call.value(0), call.value(1)
-    if isinstance(a, Activation) and isinstance(b, Constant) and b.array.ndim == 2:
-        weight = builder.weight(call.weight(1), "matmul", lambda b: b)
-        axis = len(a.shape) - 1
+    """Dense with a constant matrix on the right, else the product over the last two axes.
+
+    A vector is a row on the left and a column on the right; the axis that this adds goes again.
+    """
+    a, b = (_operand(call, i) for i in (0, 1))
+    if isinstance(a, Constant) and isinstance(b, Constant):
+        call.data()
+    row, column = _rank(a) == 1, _rank(b) == 1
+    if isinstance(b, Constant) and _rank(b) <= 2:
+        assert isinstance(a, Activation)
+        weight = builder.weight(b, "matmul", lambda b: b.reshape(len(b), -1))
         if a.batch == a.rank - 1:
             raise RefusedError("is over the batch")
-        layer = Linear(Dense(), a.id, weight, None, axis, None, call.name)
-        return builder.linear(layer, a, call.output)
-    ids = []
-    ranks = []
-    for i, value in enumerate((a, b)):
-        if isinstance(value, Constant):
-            shape = call.weight(i).array.shape
-            if len(shape) < 2:
-                raise RefusedError(f"has a constant of {len(shape)} axes; supported: 2 and more")
-            ids.append(builder.weight(value, "matmul", lambda b: b))
-            ranks.append(len(shape))
-        else:
-            x = call.data(i)
-            if x.rank < 3:
-                raise RefusedError("is a product over the batch")
-            ids.append(x.id)
-            ranks.append(x.rank)
-    constants = [isinstance(value, Constant) for value in (a, b)]
-    if all(constants):
-        call.data()
-    if any(constants):
-        _expect_lower(ranks[constants.index(True)], ranks[constants.index(False)])
-    elif ranks[0] != ranks[1]:
-        raise RefusedError("is of values with different numbers of axes")
-    return builder.emit(MatMul(), tuple(ids), call.name, call.output)
+        layer = Linear(Dense(), a.id, weight, None, len(a.shape) - 1, None, call.name)
+        y = builder.linear(layer, a, call.output)
+        row = False
+    else:
+        y = _product(
+            builder, call, _as_matrix(builder, call, a, 0), _as_matrix(builder, call, b, 1)
+        )
+    for axis, drops in ((-1, column), (-2 + column, row)):
+        if drops:
+            shape = y.shape[:axis] + y.shape[len(y.shape) + axis + 1 :]
+            y = builder.reshaped(y, shape, 0, f"{call.name}_drop", call.output).placed(y)
+    return y
 
 
-def _expect_lower(constant: int, data: int) -> None:
-    """A constant must not reach the data's batch axis."""
-    if constant >= data:
-        raise RefusedError(f"has a constant of {constant} axes for data of {data}")
+def _operand(call: Call, index: int) -> Activation | Constant:
+    if isinstance(call.value(index), Constant):
+        return call.weight(index)
+    x = call.data(index, anywhere=True, merged=True)
+    if x.rank == 1 and x.batch is not None:
+        raise RefusedError("is a product over the batch")
+    return x
+
+
+def _rank(value: Activation | Constant) -> int:
+    return value.rank if isinstance(value, Activation) else value.array.ndim
+
+
+def _as_matrix(
+    builder: Builder, call: Call, value: Activation | Constant, index: int
+) -> Activation | Constant:
+    """A vector as a row, or as a column on the right."""
+    if _rank(value) > 1:
+        return value
+    if isinstance(value, Constant):
+        return value.mapped(lambda v: v.reshape((1, -1) if index == 0 else (-1, 1)))
+    shape = (1, *value.shape) if index == 0 else (*value.shape, 1)
+    wish = f"{call.output}_operand"
+    return builder.reshaped(value, shape, None, f"{call.name}_operand", wish)
+
+
+def _product(
+    builder: Builder, call: Call, a: Activation | Constant, b: Activation | Constant
+) -> Activation:
+    """The product over the last two axes of values that have as many, one of them data."""
+    values = (a, b)
+    at = [i for i, value in enumerate(values) if isinstance(value, Activation)]
+    rank = max(map(_rank, values))
+    data = aligned(builder, [v for v in values if isinstance(v, Activation)], rank)
+    if data[0].batch is not None and data[0].batch >= rank - 2 and builder.batch == 1:
+        data = [builder.whole(x) for x in data]
+    x = data[0]
+    if isinstance(a, Constant) and x.batch == rank - 1 and a.array.ndim == 2:
+        weight = builder.weight(a, "left", np.transpose)
+        return builder.emit(Dense(), (x.id, weight), call.name, call.output, like=x)
+    if x.batch is not None and x.batch >= rank - 2:
+        raise RefusedError("is a product over the batch")
+    ids = tuple(
+        data[at.index(i)].id if i in at else _matrices(builder, value, x)
+        for i, value in enumerate(values)
+    )
+    return builder.emit(MatMul(), ids, call.name, call.output, like=x)
+
+
+def _matrices(builder: Builder, source: Activation | Constant, x: Activation) -> str:
+    """Constant matrices that meet those of ``x``."""
+    assert isinstance(source, Constant)  # the others are data
+    shape = own_shape(source, x)
+    if shape is None:
+        raise RefusedError(
+            f"has a constant of shape {source.array.shape}, which differs between samples"
+        )
+    first = next((i for i, n in enumerate(shape) if n != 1), len(shape))
+    kept = shape[min(first, len(shape) - 2) :]
+    return builder.weight(source, f"matmul {kept}", lambda m: m.reshape(kept))
 
 
 def conv(builder: Builder, call: Call) -> Value:

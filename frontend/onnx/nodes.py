@@ -50,7 +50,7 @@ from .normalisation import (
 from .rearrange import concat, pad, slice_, split
 from .recurrent import absent, gru, lstm, rnn
 from .reshape import flatten, reshape, squeeze, transpose, unsqueeze
-from .shape import cast, constant_of_shape, shape_of
+from .shape import cast, constant_of_shape, shape_of, size_of
 from .window import average_pool, max_pool
 
 _WINDOW = {
@@ -126,6 +126,7 @@ FORMS: Mapping[str, Form] = {
     "Relu": Form(14, always(Relu()), {}),
     "Reshape": Form(25, reshape, {"allowzero": only(0, 1)}),
     "Selu": Form(22, elementwise(selu), {"alpha": anything, "gamma": anything}),
+    "Size": Form(25, size_of, {}),
     "Shape": Form(25, shape_of, {"end": anything, "start": anything}),
     "Sigmoid": Form(13, always(Sigmoid()), {}),
     "Slice": Form(13, slice_, {"axes": anything, "ends": anything, "starts": anything}),

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..ops import Add, BatchNorm, LayerNorm, Mul, Power, RmsNorm, Shape, Sub
+from .aligned import own_shape
 from .call import Call
 from .layout import channels_first
-from .linear import own_shape
 from .reduce import mean
 from .steps import Steps, rows_of
 from .values import Activation, Builder, RefusedError, Value
@@ -100,7 +100,7 @@ def _scaled(steps: Steps, y: Activation) -> Activation:
         if call.value(index) is None:
             continue
         source = call.weight(index)
-        shape = own_shape(source.array.shape, y)
+        shape = own_shape(source, y)
         if shape is None or any(n not in (1, m) for n, m in zip(shape, y.shape, strict=True)):
             raise ShapeError(
                 "weights do not fit the data", found=source.array.shape, expected=y.shape

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ModelError, ShapeError
 from ..ops import Add, Array, Pad, Slice
 from ..ops.base import MAX_ELEMENTS
-from .arithmetic import aligned
+from .aligned import aligned
 from .call import Call, expect_distinct, meant, shown
 from .shape import sliced
 from .steps import Steps, without
@@ -21,7 +21,7 @@ def concat(builder: Builder, call: Call) -> Value:
     constants = tuple(value for value in values if isinstance(value, Constant))
     axis = call.get("axis", 1)
     if len(constants) == len(values):
-        arrays = [value.array for value in constants]
+        arrays = [value.stored for value in constants]
         shapes = [array.shape for array in arrays]
         for array in arrays:
             builder.spend(array)
@@ -29,7 +29,10 @@ def concat(builder: Builder, call: Call) -> Value:
             joined = np.concatenate(arrays, axis)
         except (ValueError, OverflowError):
             raise ShapeError("constants cannot be joined", found=shapes, expected=axis) from None
-        return Constant(call.output, lambda: joined, constants)
+        (repeated, *others) = {value.repeated for value in constants}
+        if others or (repeated is not None and axis % joined.ndim == repeated):
+            raise RefusedError("joins constants of which not all are repeated for each sample")
+        return Constant(call.output, lambda: joined, constants, repeated=repeated)
     data = [
         call.data(i, anywhere=True)
         for i, value in enumerate(call.inputs)
@@ -52,7 +55,7 @@ def _around_constants(builder: Builder, call: Call, parts: list[Activation], axi
     zeros = 0
     for index, value in enumerate(call.inputs):
         if isinstance(value, Constant):
-            array = _of_each_sample(builder, call.weight(index).array, like, axis)
+            array = _of_each_sample(builder, call.weight(index, repeated=True), like, axis)
             zeros += array.shape[axis]
         else:
             part = next(left)
@@ -66,13 +69,16 @@ def _around_constants(builder: Builder, call: Call, parts: list[Activation], axi
     return steps.done(steps.apply(Add(), y, steps.weight("constants", total)))
 
 
-def _of_each_sample(builder: Builder, array: Array, like: Activation, axis: int) -> Array:
+def _of_each_sample(builder: Builder, source: Constant, like: Activation, axis: int) -> Array:
     """A constant as a part of each sample, beside a value ``like`` it along an axis of ours."""
+    array = source.stored
     if array.ndim != like.rank:
         raise ShapeError("joins values of different ranks", found=[array.ndim, like.rank])
     if like.batch is not None:
         first = array.take(0, like.batch)
-        whole = array.shape[like.batch] == (builder.batch or 1)
+        whole = source.repeated == like.batch
+        if builder.batch is not None:
+            whole = array.shape[like.batch] == builder.batch
         if like.merged or not whole or (array != np.expand_dims(first, like.batch)).any():
             raise RefusedError("joins a constant that differs between samples")
         array = first
@@ -87,7 +93,7 @@ def slice_(builder: Builder, call: Call) -> Value:
     parts = _slices(call)
     axes = [axis for axis, *_ in parts]
     if isinstance(call.value(0), Constant):
-        expect_distinct(axes, call.constant(0).array.ndim)
+        expect_distinct(axes, call.constant(0).stored.ndim)
         return sliced(builder, call, parts)
     x = call.data(anywhere=True)
     expect_distinct(axes, x.rank)

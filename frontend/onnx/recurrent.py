@@ -173,7 +173,7 @@ def _expect_plain(call: Call) -> None:
         raise RefusedError("has sequence_lens; export with sequences of one length")
     for i, what in ((5, "initial_h"), (6, "initial_c")):
         state = call.value(i)
-        if state is not None and not (isinstance(state, Constant) and not state.array.any()):
+        if state is not None and not (isinstance(state, Constant) and not state.stored.any()):
             raise RefusedError(f"has an {what} that is not zero; export without a start state")
     if call.value(7) is not None:
         raise RefusedError("has peepholes (P); export without them")
@@ -189,7 +189,9 @@ def _expect_start(call: Call, directions: int, hidden: int) -> None:
     for i in (5, 6):
         state = call.value(i)
         if isinstance(state, Constant):
-            shape = state.array.shape
+            shape = state.stored.shape
+            if state.repeated not in (None, 1 - axis):
+                raise RefusedError("has a start state with its batch on another axis")
             if len(shape) != 3 or (shape[axis], shape[2]) != (directions, hidden):
                 raise ShapeError(
                     "a start state does not fit the layer",

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..ops import Array
 from .call import BATCH, Call
 from .codes import to_float
+from .sizes import SAMPLES, Number, dimensions, product, settled
 from .tensor import read_tensor
-from .values import Activation, Builder, Coded, Constant, RefusedError, Value, expect_foldable
+from .values import Activation, Builder, Coded, RefusedError, Value, expect_foldable
 
 
 def shape_of(builder: Builder, call: Call) -> Value:
-    """The sizes of a value; that of a symbolic batch shows as :data:`BATCH`."""
+    """The sizes of a value; that of a symbolic batch is one that depends on it."""
+    part = slice(call.get("start", 0), call.get("end", None))
+    sizes = sizes_of(builder, call)[part]
+    return builder.folded(call.output, settled(np.array(sizes, object)))
+
+
+def size_of(builder: Builder, call: Call) -> Value:
+    """How many numbers a value holds."""
+    return builder.folded(call.output, settled(np.array(product(sizes_of(builder, call)), object)))
+
+
+def sizes_of(builder: Builder, call: Call) -> list[Number]:
+    """The shape of a node's first input."""
     x = call.value(0)
     if isinstance(x, Activation):
-        x = call.data(anywhere=True)
-        sizes = list(x.sizes(builder.batch or 1))
-        if x.batch is not None and builder.batch is None:
-            sizes[x.batch] = BATCH
-    else:
-        sizes = [*call.constant(0).array.shape]
-    part = slice(call.get("start", 0), call.get("end", None))
-    return builder.folded(call.output, np.array(sizes[part], np.int64))
+        return dimensions(builder, x)
+    source = call.constant(0)
+    sizes: list[Number] = list(source.stored.shape)
+    if source.repeated is not None:
+        sizes[source.repeated] = SAMPLES
+    return sizes
 
 
 def expand(builder: Builder, call: Call) -> Value:
@@ -43,7 +56,7 @@ def constant_of_shape(builder: Builder, call: Call) -> Value:
 
 
 def _filled(builder: Builder, call: Call, value: Array, target: list[int]) -> Value:
-    """``value`` repeated to a shape; once along a symbolic batch, which broadcasting repeats."""
+    """``value`` repeated to a shape."""
     if not all(n >= 0 or n == BATCH for n in target):
         raise ShapeError("asks for an impossible shape", found=target, expected="sizes")
     sizes = tuple(1 if n == BATCH else n for n in target)
@@ -55,26 +68,27 @@ def _filled(builder: Builder, call: Call, value: Array, target: list[int]) -> Va
     if any(n == BATCH and shape[before + i] != 1 for i, n in enumerate(target)):
         raise RefusedError("has a constant that differs between samples")
     expect_foldable(shape)
-    return builder.folded(call.output, np.broadcast_to(value, shape))
+    axes = [before + i for i, n in enumerate(target) if n == BATCH]
+    if len(axes) > 1:
+        raise RefusedError("has the number of samples twice")
+    made = builder.folded(call.output, np.broadcast_to(value, shape))
+    return replace(made, repeated=axes[0]) if axes else made
 
 
 def cast(builder: Builder, call: Call) -> Value:
-    """Between integer types: sizes stay what they are.  Data stay floats."""
+    """Data stay floats; constants fold."""
     source = call.value(0)
     if isinstance(source, Coded):
         return to_float(builder, call, source)
     if isinstance(source, Activation) and call.get("to", 0) in (1, 10, 11):  # float32, 16 and 64
         return source
-    if not isinstance(source, Constant) or source.array.dtype.kind != "i":
-        raise RefusedError("supported: constants that are integers")
-    if call.get("to", 0) not in (6, 7):  # int32 and int64
-        raise RefusedError("supported: to int32 or int64")
-    return source
+    raise RefusedError("supported: constants, and data that stay floats")
 
 
 def gathered(builder: Builder, call: Call) -> Value:
     """Some indices of a constant."""
-    array, indices = call.constant(0).array, call.constant(1).array
+    source, indices = call.constant(0), call.constant(1).array
+    array = source.stored
     axis = call.get("axis", 0)
     if indices.dtype.kind != "i" or not -array.ndim <= axis < array.ndim:
         raise ModelError("takes what is not there", found=axis, expected=f"{array.ndim} axes")
@@ -83,16 +97,23 @@ def gathered(builder: Builder, call: Call) -> Value:
         raise ModelError("takes what is not there", found=indices, expected=f"below {size}")
     axis %= array.ndim
     expect_foldable((*array.shape[:axis], *indices.shape, *array.shape[axis + 1 :]))
-    return builder.moved(call.output, call.constant(0), lambda a: np.take(a, indices, axis))
+    repeated = source.repeated
+    if repeated == axis:
+        raise RefusedError("is over the batch")
+    if repeated is not None and axis < repeated:
+        repeated += indices.ndim - 1
+    return builder.moved(call.output, source, lambda a: np.take(a, indices, axis), repeated)
 
 
 def sliced(builder: Builder, call: Call, parts: list[tuple[int, int, int, int]]) -> Value:
     """A part of a constant: axis, start, end and step of each slice."""
     source = call.constant(0)
-    rank = source.array.ndim
+    rank = source.stored.ndim
     place = [slice(None)] * rank
     for axis, start, end, step in parts:
         if not -rank <= axis < rank:
             raise call.damaged("axes", f"{rank} axes")
+        if axis % rank == source.repeated:
+            raise RefusedError("is over the batch")
         place[axis] = slice(start, end, step)
-    return builder.moved(call.output, source, lambda a: a[tuple(place)])
+    return builder.moved(call.output, source, lambda a: a[tuple(place)], source.repeated)

@@ -163,18 +163,33 @@ class Constant:
 
     Attributes:
         codes: the integers behind the values, if they were quantised.
+        repeated: the axis that is as long as there are samples, all of them alike.
     """
 
     name: str
     read: Callable[[], Array]
     parts: tuple[Constant, ...] = ()
     codes: Codes | None = None
+    repeated: int | None = None
     _cache: list[Array] = field(default_factory=list)
     _floats: list[Constant] = field(default_factory=list)
 
     @property
     def array(self) -> Array:
-        """The values in the type that the file gives them, read when first asked for."""
+        """The values in the type that the file gives them, read when first asked for.
+
+        Integers that depend on the number of samples are objects of :mod:`.sizes`.
+
+        Raises:
+            RefusedError: there are as many of them as there are samples.
+        """
+        if self.repeated is not None:
+            raise RefusedError("works with a constant that is repeated for each sample")
+        return self.stored
+
+    @property
+    def stored(self) -> Array:
+        """The values, once along the axis that is as long as there are samples."""
         if not self._cache:
             self._cache.append(self.read())
         return self._cache[0]
@@ -182,14 +197,14 @@ class Constant:
     def mapped(self, make: Callable[[Array], Array]) -> Constant:
         """``make`` of the values, which it moves or scales; codes go along."""
         with np.errstate(all="ignore"):
-            value = make(self.array)
+            value = make(self.stored)
             codes = self.codes and replace(self.codes, scale=make(self.codes.scale))
         return Constant(self.name, lambda: value, codes=codes)
 
     @property
     def floats(self) -> Constant:
         """The same constant as float32, if it is of any float type; always the same object."""
-        if self.array.dtype == np.float32 or not is_float(self.array):
+        if self.stored.dtype == np.float32 or not is_float(self.stored):
             return self
         if not self._floats:
             self._floats.append(replace(self, read=self._as_float32, _cache=[], _floats=[]))
@@ -197,7 +212,7 @@ class Constant:
 
     def _as_float32(self) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):
-            return self.array.astype(np.float32)
+            return self.stored.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -430,10 +445,16 @@ class Builder:
         self.spend(value)
         return Constant(name, lambda: value, parts, codes)
 
-    def moved(self, name: str, source: Constant, make: Callable[[Array], Array]) -> Constant:
-        """A constant whose values are moved ones of ``source``."""
+    def moved(
+        self,
+        name: str,
+        source: Constant,
+        make: Callable[[Array], Array],
+        repeated: int | None = None,
+    ) -> Constant:
+        """A constant whose values are moved ones of ``source``; ``repeated`` is of the result."""
         made = source.mapped(make)
-        return self.folded(name, made.array, codes=made.codes)
+        return replace(self.folded(name, made.array, codes=made.codes), repeated=repeated)
 
     def turned(self, x: Activation, axes: Shape, name: str, wish: str) -> Activation:
         """``x`` with our axes of it reordered, by a node of our own."""
