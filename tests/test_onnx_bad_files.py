@@ -323,7 +323,15 @@ def outside(folder: Path, location: str) -> ModelProto:
     [
         ("../w.data", {}, "outside the model's own folder"),
         ("{home}/w.data", {}, "outside the model's own folder"),
+        ("{home}/home/here.data", {}, "outside the model's own folder"),
         ("link", {}, "outside the model's own folder"),
+        ("folder/w.data", {}, "outside the model's own folder"),
+        ("sub/../here.data", {}, "outside the model's own folder|cannot be read"),
+        ("loop", {}, "cannot be read"),
+        ("pipe", {}, "not there"),
+        ("cut.data", {}, "not there.*200 bytes in 'cut.data'; expected 240 bytes"),
+        ("here.data/x", {}, "cannot be read"),
+        ("x" * 10_000, {}, "cannot be read"),
         ("sub/../../w.data", {}, "outside the model's own folder|cannot be read"),
         ("", {}, "outside the model's own folder"),
         (".", {}, "outside|not there"),
@@ -343,11 +351,27 @@ def test_external_data_lie_in_the_model_s_folder_or_nowhere(
     home.mkdir()
     broken = outside(tmp_path, location.format(home=tmp_path))
     (home / "here.data").write_bytes((tmp_path / "w.data").read_bytes())
+    (home / "cut.data").write_bytes((tmp_path / "w.data").read_bytes()[:200])
     (home / "link").symlink_to(tmp_path / "w.data")
+    (home / "folder").symlink_to(tmp_path)
+    (home / "loop").symlink_to("loop")
+    os.mkfifo(home / "pipe")
     for key, value in extra.items():
         weight(broken).external_data.add(key=key, value=value)
     (home / "m.onnx").write_bytes(broken.SerializeToString())
     assert re.search(text, complaint(home / "m.onnx"))
+
+
+def test_external_data_in_a_folder_below_are_read(tmp_path: Path) -> None:
+    """Also by a link that stays inside, and where the model's folder is itself a link."""
+    home = tmp_path / "home"
+    (home / "sub").mkdir(parents=True)
+    (home / "link.data").symlink_to("sub/w.data")
+    (tmp_path / "other").symlink_to(home)
+    for location in ("sub/w.data", "./sub/w.data", "link.data"):
+        (home / "m.onnx").write_bytes(outside(home / "sub", location).SerializeToString())
+        for path in (home / "m.onnx", tmp_path / "other" / "m.onnx"):
+            np.testing.assert_array_equal(load(path).constants["w"], LAYER["w"])
 
 
 def test_external_data_that_are_right_are_read(tmp_path: Path) -> None:

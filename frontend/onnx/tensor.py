@@ -189,7 +189,7 @@ def _external(tensor: TensorProto, folder: Path | None, size: int) -> bytes:
         with path.open("rb") as stream:
             stream.seek(offset)
             return bytes(stream.read(size))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError) as error:  # Runtime: a loop of links
         raise ModelError(
             "has external data that cannot be read",
             found=location,
