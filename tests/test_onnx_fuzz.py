@@ -59,12 +59,15 @@ def test_every_mutation_changes_a_file(mutation: Mutation) -> None:
 def test_a_case_that_fails_hangs_or_dies_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the cases behind it are read all the same."""
 
-    def fail(path: Path, quantised: bool) -> str:
+    def fail(path: Path, quantised: bool, compared: bool) -> str:
         case = next(numbers)
         if case == 1:
             raise ValueError("a defect")
         if case == 2:
             time.sleep(60)
+        if case == 5:
+            while True:
+                pass
         if case == 3:
             os._exit(3)
         if case == 4:
@@ -72,17 +75,19 @@ def test_a_case_that_fails_hangs_or_dies_is_told(monkeypatch: pytest.MonkeyPatch
         return "run"
 
     monkeypatch.setattr("tests.fuzz.__main__.outcome", fail)
-    monkeypatch.setattr("tests.fuzz.__main__.SECONDS", 1.0)
+    monkeypatch.setattr("tests.fuzz.__main__.SECONDS", 0.5)
+    monkeypatch.setattr("tests.fuzz.__main__.PATIENCE", 2.0)
     found: list[tuple[int, str]] = []
-    for start in range(6):  # each process counts from its first case on
-        numbers = iter(range(start, 6))
+    for start in range(7):  # each process counts from its first case on
+        numbers = iter(range(start, 7))
         found.append(next(results((VICTIMS,), 0, range(start, start + 1))))
     lines = [text.strip().splitlines()[-1] for _, text in found]
-    assert [case for case, _ in found] == list(range(6))
-    assert lines[0] == lines[5] == "run"
+    assert [case for case, _ in found] == list(range(7))
+    assert lines[0] == lines[6] == "run"
     assert lines[1:4] == [
         "ValueError: a defect",
-        "no answer after 1 s",
+        "no answer after 2 s",
         "the process died with status 3",
     ]
     assert "MemoryError" in lines[4]
+    assert lines[5] == "TimeoutError: took more than 0.5 s"

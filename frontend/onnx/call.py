@@ -246,10 +246,12 @@ def check_form(node: NodeProto, form: Form, schema: OpSchema, read: Collection[s
             raise RefusedError("its further outputs are not supported")
 
 
+_ATTRIBUTE_TYPES: dict[int, str] = {v: k for k, v in AttributeProto.AttributeType.items()}
+
+
 def attribute_type(attribute: AttributeProto) -> str:
     """The name of an attribute's type, also of one that does not exist."""
-    names: dict[int, str] = {v: k for k, v in AttributeProto.AttributeType.items()}
-    return names.get(attribute.type, "UNDEFINED")
+    return _ATTRIBUTE_TYPES.get(attribute.type, "UNDEFINED")
 
 
 def attribute_value(attribute: AttributeProto) -> Any:

@@ -20,9 +20,11 @@ from onnx import ModelProto, TensorProto
 from .. import passes
 from ..graph import Graph, evaluate
 from ..ops import Array
+from .codes import bounds_of
 from .importer import Literal, literal
 from .options import DEFAULTS, ImportOptions
 from .original import Original
+from .tensor import INTEGERS
 from .values import Activation
 
 OF_NETWORK = 2.0**-13
@@ -217,14 +219,32 @@ def _batches(
             yield {name: x[at[:size]] for name, x in data.items()}
         return
     rng = np.random.default_rng(SEED)
-    for size in [fixed] if fixed else [1, 3]:
-        yield {
-            port.name: rng.standard_normal((size, *port.outer_shape), np.float32)
-            for port in graph.inputs
-        }
-    yield {
-        port.name: rng.random((fixed or 2, *port.outer_shape), np.float32) for port in graph.inputs
-    }
+    integers = _integer_inputs(model)
+
+    def drawn(size: int, uniform: bool) -> dict[str, Array]:
+        feeds = {}
+        for port in graph.inputs:
+            shape = (size, *port.outer_shape)
+            draw = rng.random if uniform else rng.standard_normal
+            feeds[port.name] = draw(shape, np.float32)
+            if port.name in integers:
+                low, high = integers[port.name]
+                feeds[port.name] = rng.integers(low, high, shape, endpoint=True).astype(np.float32)
+        return feeds
+
+    yield from (drawn(size, uniform=False) for size in ([fixed] if fixed else [1, 3]))
+    yield drawn(fixed or 2, uniform=True)
+
+
+def _integer_inputs(model: ModelProto) -> dict[str, tuple[int, int]]:
+    """Inputs that hold integers, and the bounds of their types, at most those of 16 bits."""
+    found = {}
+    for port in model.graph.input:
+        kind = port.type.tensor_type.elem_type
+        if kind in INTEGERS:
+            low, high = bounds_of(INTEGERS[kind])
+            found[port.name] = (max(low, -(2**15)), min(high, 2**15 - 1))
+    return found
 
 
 def _fixed_batch(model: ModelProto, plain: Literal) -> int | None:

@@ -138,6 +138,9 @@ def _onnxruntime(model: ModelProto) -> tuple[str, Run]:
 
 
 def _reference(model: ModelProto) -> tuple[str, Run]:
+    old = any(entry.version < 14 for entry in model.opset_import if not entry.domain)
+    if old and any(node.op_type == "BatchNormalization" for node in model.graph.node):
+        raise ValueError("trains a BatchNormalization before version 14 rather than running it")
     evaluator = ReferenceEvaluator(model)
     names = [port.name for port in model.graph.output]
 

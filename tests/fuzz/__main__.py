@@ -1,16 +1,16 @@
 """Fuzz the importer: ``python -m tests.fuzz --count 20000 --seed 1``.
 
 Each case is a valid model with a few random mutations.  Cases are read in a process that may take
-2 GB of memory, and 10 seconds for each.  What fails is written to a folder, with the traceback;
-``--case N`` reads that one alone, in this process.
+2 GB of memory, and 10 seconds of the processor for each.  What fails is written to a folder, with
+the traceback; ``--case N`` reads that one alone, in this process.
 """
 
 from __future__ import annotations
 
 import argparse
-import faulthandler
 import multiprocessing
 import resource
+import signal
 import sys
 import tempfile
 import traceback
@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -29,7 +30,10 @@ MEMORY = 2 * 2**30
 """Bytes of address space for the process that reads cases."""
 
 SECONDS = 10.0
-"""What one case may take."""
+"""What one case may take of the processor."""
+
+PATIENCE = 60.0
+"""How long we wait for it, on a machine that may be busy with other things."""
 
 Groups = tuple[list[bytes], ...]
 
@@ -40,40 +44,47 @@ def content(groups: Groups, seed: int, case: int) -> bytes:
     return damaged(pick(rng, pick(rng, groups)), rng)
 
 
-def read(groups: Groups, seed: int, case: int, path: Path) -> str:
+def read(groups: Groups, seed: int, case: int, path: Path, compared: bool) -> str:
     """What became of a case; every fourth one that can be run is lowered too."""
     path.write_bytes(content(groups, seed, case))
-    return outcome(path, quantised=case % 4 == 0)
+    return outcome(path, quantised=case % 4 == 0, compared=compared)
 
 
-def work(groups: Groups, seed: int, cases: range, pipe: Connection) -> None:
+def work(groups: Groups, seed: int, cases: range, compared: bool, pipe: Connection) -> None:
     """Read case after case, and tell what became of each."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    signal.signal(signal.SIGPROF, _stop)
     with tempfile.TemporaryDirectory() as folder:
         for case in cases:
-            faulthandler.dump_traceback_later(0.9 * SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
             try:
-                found = read(groups, seed, case, Path(folder) / "m.onnx")
+                found = read(groups, seed, case, Path(folder) / "m.onnx", compared)
             except Exception:
                 found = "FAILED\n" + traceback.format_exc()
-            faulthandler.cancel_dump_traceback_later()
+            signal.setitimer(signal.ITIMER_PROF, 0)
             pipe.send((case, found))
 
 
-def results(groups: Groups, seed: int, cases: range) -> Iterator[tuple[int, str]]:
+def _stop(number: int, frame: object) -> NoReturn:
+    raise TimeoutError(f"took more than {SECONDS:g} s")
+
+
+def results(
+    groups: Groups, seed: int, cases: range, compared: bool = False
+) -> Iterator[tuple[int, str]]:
     """Every case and what became of it; a process that dies or hangs is followed by another."""
     context = multiprocessing.get_context("fork")
     start = cases.start
     while start < cases.stop:
         ours, theirs = context.Pipe(duplex=False)
         rest = range(start, cases.stop)
-        process = context.Process(target=work, args=(groups, seed, rest, theirs))
+        process = context.Process(target=work, args=(groups, seed, rest, compared, theirs))
         process.start()
         theirs.close()
         try:
             while start < cases.stop:
-                if not ours.poll(SECONDS):
-                    yield start, f"FAILED\nno answer after {SECONDS:g} s"
+                if not ours.poll(PATIENCE):
+                    yield start, f"FAILED\nno answer after {PATIENCE:g} s"
                     break
                 case, found = ours.recv()
                 yield case, found
@@ -92,17 +103,20 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--case", type=int, help="read this case alone")
+    parser.add_argument(
+        "--compare", action="store_true", help="hold what can be run against onnxruntime"
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("fuzz-out"))
     options = parser.parse_args()
     groups = all_models()
     if options.case is not None:
         options.output.mkdir(exist_ok=True)
         path = options.output / f"{options.seed}-{options.case}.onnx"
-        print(read(groups, options.seed, options.case, path))
+        print(read(groups, options.seed, options.case, path, options.compare))
         return 0
     counts: Counter[str] = Counter()
     cases = range(options.first, options.first + options.count)
-    for case, found in results(groups, options.seed, cases):
+    for case, found in results(groups, options.seed, cases, options.compare):
         what, _, text = found.partition("\n")
         counts[what] += 1
         if what == "FAILED":

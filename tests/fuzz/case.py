@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from lutra.frontend.cost import multiply_adds
-from lutra.frontend.errors import LutraError
+from lutra.frontend.errors import LutraError, ToolchainError
 from lutra.frontend.graph import Graph, evaluate
+from lutra.frontend.onnx.check import check
 from lutra.frontend.onnx.importer import load
+from lutra.frontend.onnx.read import read_model
 from lutra.quantize.calibrate import calibrate
 from lutra.quantize.lower import lower
 from lutra.quantize.precision import Settings
@@ -23,12 +25,13 @@ MOST_WORK = 2**24
 """Multiply-adds, alike."""
 
 
-def outcome(path: Path, *, quantised: bool) -> str:
-    """What became of a file: ``refused``, ``loaded``, ``run`` or ``lowered``.
+def outcome(path: Path, *, quantised: bool, compared: bool = False) -> str:
+    """What became of a file: ``refused``, ``loaded``, ``run``, ``compared`` or ``lowered``.
 
     Args:
         path: the file.
         quantised: whether a network that can be run is also brought to fixed point.
+        compared: whether it is held against onnxruntime instead, where that takes the file.
 
     Raises:
         Exception: whatever is no answer to a user; a warning is none either.
@@ -51,6 +54,8 @@ def outcome(path: Path, *, quantised: bool) -> str:
             values = evaluate(graph, feeds)
         for port in graph.outputs:
             assert values[port.name].shape == (2, *port.outer_shape), "evaluated to another shape"
+        if compared:
+            return _compared(path, graph)
         if not quantised or len(feeds) != 1 or len(graph.outputs) != 1:
             return "run"
         (x,) = feeds.values()
@@ -60,6 +65,19 @@ def outcome(path: Path, *, quantised: bool) -> str:
             _expect_line(error)
             return "run"
     return "lowered"
+
+
+def _compared(path: Path, graph: Graph) -> str:
+    try:
+        found = check(read_model(path), graph, str(path))
+    except ToolchainError:
+        return "run"
+    if not found.runner.startswith("onnxruntime"):
+        return "run"
+    numbers = [o for o in found.outputs if not o.problem.startswith("is NaN or infinite")]
+    if not found.passed and any(not output.agrees for output in numbers):
+        raise AssertionError(f"differs: {numbers} {found.partings}")
+    return "compared"
 
 
 def _small(graph: Graph) -> bool:

@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
+from lutra.frontend.onnx.nodes import FORMS
+
 Item = TypeVar("Item")
 Rng = np.random.Generator
 
@@ -42,6 +44,7 @@ DOMAINS: tuple[str, ...] = (
 )
 DOMAINS += ("ai.onnx.ml", "com.microsoft")
 QUANTISED = ("Quant", "IntQuant", "BipolarQuant", "Trunc", "FloatQuant")
+SUPPORTED = tuple(FORMS)
 OPS = tuple(sorted({s.name for s in onnx.defs.get_all_schemas() if not s.domain})) + QUANTISED
 
 
@@ -59,7 +62,7 @@ def some_name(graph: GraphProto, rng: Rng) -> str:
 
 def change_op(model: ModelProto, rng: Rng) -> None:
     node = pick(rng, model.graph.node)
-    node.op_type = pick(rng, OPS)
+    node.op_type = pick(rng, OPS if rng.random() < 0.3 else SUPPORTED)
     if rng.random() < 0.2 or node.op_type in QUANTISED:
         node.domain = pick(rng, DOMAINS)
 
@@ -118,14 +121,14 @@ def change_nodes(model: ModelProto, rng: Rng) -> None:
 def insert_node(model: ModelProto, rng: Rng) -> None:
     """A new node of any op behind a value, for all who read that value."""
     graph = model.graph
-    name, op = some_name(graph, rng), pick(rng, OPS)
+    name, op = some_name(graph, rng), pick(rng, OPS if rng.random() < 0.3 else SUPPORTED)
     new = f"new{rng.integers(1000)}"
     for node in graph.node:
         node.input[:] = [new if text == name else text for text in node.input]
-    count = int(rng.integers(1, 5))
+    count = int(min(rng.geometric(0.5), 4))
     inputs = [name, *(some_name(graph, rng) for _ in range(count - 1))]
     node = onnx.helper.make_node(op, inputs, [new])
-    for _ in range(int(rng.integers(3))):
+    for _ in range(int(rng.geometric(0.5)) - 1):
         add_attribute(node, rng)
     kept = [NodeProto.FromString(n.SerializeToString()) for n in graph.node]
     kept.insert(int(rng.integers(len(kept) + 1)), node)
