@@ -20,6 +20,7 @@ from .onnx.layout import Layout, compose, place
 from .ops import Array, Dense, Flatten, Op, Shape, Transpose
 from .pass_affine import fold_affine, merge_affine
 from .pass_fold import take_last_states
+from .pass_merge import drop_identities, fold_constants, merge_moves, merge_pads
 from .pass_sink import sink_transposes
 from .pass_tools import ARITHMETIC, Constants, alike, readers_of, renamed_nodes
 
@@ -144,14 +145,19 @@ def absorb_inputs(graph: Graph) -> Graph:
 
 PASSES: tuple[Pass, ...] = (
     drop_unused,
+    fold_constants,
+    drop_identities,
     sink_transposes,
     fold_flatten,
     drop_unused,
     absorb_outputs,
     absorb_inputs,
+    merge_moves,
+    merge_pads,
     merge_affine,
     fold_affine,
     take_last_states,
+    drop_identities,
     drop_unused,
 )
 """What an imported graph goes through, in this order."""
