@@ -146,13 +146,13 @@ def _image(call: Call) -> tuple[Activation, int]:
 def trilu(builder: Builder, call: Call) -> Value:
     """One triangle of each matrix stays; the other becomes zeros."""
     x = call.data(anywhere=True)
-    k = 0
-    if call.value(1) is not None:
-        (k,) = call.integers(1) or [0]
+    given = [0] if call.value(1) is None else call.integers(1)
+    if len(given) != 1:
+        raise ModelError("must name one diagonal", found=given)
     rows, columns = (x.shape[call.axis(x, axis)] for axis in (-2, -1))
     expect_foldable((rows, columns))
     triangle = np.triu if call.get("upper", 1) else np.tril
-    k = max(-rows, min(k, columns))
+    k = max(-rows, min(given[0], columns))
     steps = Steps(builder, call)
     mask = steps.weight("triangle", triangle(np.ones((rows, columns), np.float32), k))
     return steps.done(steps.apply(Mul(), x, mask))
