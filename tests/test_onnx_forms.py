@@ -284,6 +284,15 @@ def test_what_a_function_is_made_of() -> None:
         assert ops(from_onnx(single(op, IMAGE, inputs))) == expected, op
 
 
+def test_casts_to_the_type_of_data_change_nothing() -> None:
+    nodes = [
+        node("CastLike", ["two", "x"], "c"),
+        node("CastLike", ["x", "c"], "d"),
+        node("Mul", ["d", "c"], "y"),
+    ]
+    assert ops(read(nodes, FLAT, {"two": np.array([2], np.int64)}, opset=19)) == [Mul()]
+
+
 def test_transposes_sink_through_functions() -> None:
     """A network that came channels first computes channels last, constants and all."""
     nodes = [

@@ -85,6 +85,7 @@ REFUSED = [
     (single("MatMul", "x cubes", ["N", 5, 12]), "which differs between samples"),
     (single("MatMul", "x x", FLAT), "a product over the batch"),
     (single("Add", "x samples", FLAT), "differs between samples"),
+    (single("CastLike", "x integers", FLAT), "is to int64"),
     (single("Div", "x zeros", FLAT), "divides by zero"),
     (single("Pow", "x vector", FLAT), "an exponent that is not one number"),
     (single("Pow", "x x", FLAT), "an exponent that is not one number"),

@@ -50,7 +50,7 @@ from .normalisation import (
 from .rearrange import concat, pad, slice_, split
 from .recurrent import absent, gru, lstm, rnn
 from .reshape import flatten, reshape, squeeze, transpose, unsqueeze
-from .shape import cast, constant_of_shape, shape_of, size_of
+from .shape import cast, cast_like, constant_of_shape, shape_of, size_of
 from .window import average_pool, max_pool
 
 _WINDOW = {
@@ -86,6 +86,7 @@ FORMS: Mapping[str, Form] = {
     "Cast": Form(
         28, cast, {"round_mode": anything, "saturate": anything, "to": anything}, codes=True
     ),
+    "CastLike": Form(25, cast_like, {"round_mode": anything, "saturate": anything}),
     "Clip": Form(13, elementwise(clip), {"max": anything, "min": anything}),
     "Concat": Form(13, concat, {"axis": anything}),
     "Constant": Form(25, constant_node, dict.fromkeys(_CONSTANT, anything)),

@@ -12,7 +12,7 @@ from .call import BATCH, Call
 from .codes import to_float
 from .sizes import SAMPLES, Number, dimensions, product, settled
 from .tensor import read_tensor
-from .values import Activation, Builder, Coded, RefusedError, Value, expect_foldable
+from .values import Activation, Builder, Coded, Constant, RefusedError, Value, expect_foldable
 
 
 def shape_of(builder: Builder, call: Call) -> Value:
@@ -83,6 +83,22 @@ def cast(builder: Builder, call: Call) -> Value:
     if isinstance(source, Activation) and call.get("to", 0) in (1, 10, 11):  # float32, 16 and 64
         return source
     raise RefusedError("supported: constants, and data that stay floats")
+
+
+def cast_like(builder: Builder, call: Call) -> Value:
+    """To the type of data, or of a constant that is a float32: data stay floats."""
+    source, like = call.value(0), call.value(1)
+    if isinstance(like, Constant) and like.array.dtype != np.float32:
+        raise RefusedError(f"is to {like.array.dtype}; supported: to float32, or the type of data")
+    if not isinstance(source, Constant):
+        return call.data(anywhere=True, merged=True)
+    array = source.array
+    if array.dtype == np.float32:
+        return source
+    if array.dtype.kind not in "fiu":
+        raise RefusedError("supported: floats, and integers that do not depend on the batch")
+    with np.errstate(all="ignore"):
+        return builder.folded(call.output, array.astype(np.float32))
 
 
 def gathered(builder: Builder, call: Call) -> Value:
