@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..frontend.errors import UnsupportedOpError
 from ..frontend.graph import Node
 from ..frontend.ops import Array, Dense, Gru, Lstm, Mul, Op, Relu, SimpleRnn
 from .builder import Builder
@@ -20,7 +21,17 @@ Recurrent = SimpleRnn | Lstm | Gru
 
 
 def recurrent(builder: Builder, op: Recurrent, node: Node[Op]) -> None:
-    """``x · W + b`` for all steps, then the loop with the rest."""
+    """``x · W + b`` for all steps, then the loop with the rest.
+
+    Raises:
+        UnsupportedOpError: the result is not what the steps hand on.
+    """
+    if isinstance(op, Lstm) and op.memory:
+        raise UnsupportedOpError(
+            "the memory of an LSTM cannot leave it in fixed point",
+            found="c after the last step (Y_c)",
+            expected="h (Y or Y_h)",
+        )
     name = node.name
     x, weight, kernel, bias, *extra = node.inputs
     weight = builder.weight(weight)

@@ -143,6 +143,12 @@ def test_every_op_of_training(case: Training) -> None:
         assert case.op.infer(*case.shapes) == case.op.forward(*inputs).shape
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_memory_of_an_lstm(reverse: bool) -> None:
+    shapes = ((2, 4, 3), (3, 20), (5, 20), (20,))
+    check(ops.Lstm(reverse, last=True, memory=True), [apart(s, i) for i, s in enumerate(shapes)])
+
+
 @pytest.mark.parametrize("op", [ops.Div(), ops.Log(), ops.Power(0.5), ops.Power(-2)], ids=str)
 def test_ops_of_positive_values(op: Operator) -> None:
     inputs = [np.abs(apart((3, 4), seed)) + 1 for seed in range(2 if op == ops.Div() else 1)]

@@ -10,6 +10,7 @@ import pytest
 from onnx import ModelProto, NodeProto
 from onnx.reference import ReferenceEvaluator
 
+from lutra.frontend.errors import UnsupportedOpError
 from lutra.frontend.graph import Graph, evaluate
 from lutra.frontend.onnx.exporter import to_onnx
 from lutra.frontend.onnx.importer import from_onnx
@@ -39,6 +40,9 @@ from lutra.frontend.ops import (
     Upsample,
     Window,
 )
+from lutra.quantize.calibrate import calibrate
+from lutra.quantize.lower import lower
+from lutra.quantize.precision import Settings
 
 from .onnx_models import assert_same, data, model, node
 
@@ -479,6 +483,20 @@ def test_both_last_states_of_two_directions() -> None:
     ]
     graph = recurrent("LSTM", "bidirectional", after, ["", "h"])
     assert ops(graph) == [Lstm(last=True), Lstm(reverse=True, last=True), Concat(0)]
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_the_memory_after_the_last_step(direction: str) -> None:
+    """It is read and written, and refused in fixed point, where no kernel hands it out."""
+    after = [node("Transpose", ["c"], "t1", perm=[1, 0, 2]), node("Flatten", ["t1"], "y")]
+    graph = recurrent("LSTM", direction, after, ["", "", "c"])
+    assert Lstm(direction == "reverse", last=True, memory=True) in ops(graph)
+    x = data((9, T, N))
+    with pytest.raises(UnsupportedOpError, match="memory of an LSTM"):
+        lower(graph, calibrate(graph, Settings(), x))
+    added = node("Add", ["h", "m"], "c")
+    both = recurrent("LSTM", direction, [added, *after], ["", "h", "m"])
+    assert kinds(both).count(Lstm) == 2 * (1 + (direction == "bidirectional"))
 
 
 def test_all_states_and_the_last_one() -> None:

@@ -191,16 +191,6 @@ def test_forms_of_a_recurrent_layer_that_are_refused(
     assert "LSTM at 'n_y'" in str(caught.value)
 
 
-def test_the_cell_of_a_recurrent_layer_is_no_output() -> None:
-    nodes = [
-        node("Transpose", ["x"], "t", perm=[1, 0, 2]),
-        node("LSTM", ["t", "W", "R"], ["", "h", "y"], "n_y"),
-    ]
-    used = {name: LSTM[name] for name in "WR"}
-    with pytest.raises(UnsupportedModelError, match=r"LSTM at 'n_y' \(its further outputs"):
-        from_onnx(model(nodes, [4, 5, 3], used))
-
-
 def test_outputs_beyond_the_first_are_refused_where_they_are_read() -> None:
     nodes = [node("MaxPool", ["x"], ["p", "i"], **POOL), node("Relu", ["i"], "y")]
     with pytest.raises(UnsupportedModelError, match="further outputs"):

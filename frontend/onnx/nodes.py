@@ -109,7 +109,7 @@ FORMS: Mapping[str, Form] = {
     "HardSigmoid": Form(22, elementwise(hard_sigmoid), {"alpha": anything, "beta": anything}),
     "HardSwish": Form(22, always(HardSwish()), {}),
     "Identity": Form(25, identity, {}),
-    "LSTM": Form(22, lstm, _RECURRENT | {"input_forget": only(0)}, outputs=2, extra_outputs=True),
+    "LSTM": Form(22, lstm, _RECURRENT | {"input_forget": only(0)}, outputs=3),
     "LayerNormalization": Form(17, layer_norm, _NORM, outputs=3),
     "LeakyRelu": Form(16, elementwise(leaky_relu), {"alpha": anything}),
     "LogSoftmax": Form(13, softmax(LogSoftmax()), {"axis": anything}),

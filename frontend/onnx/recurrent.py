@@ -108,7 +108,7 @@ class _Weights:
 def _translate(
     builder: Builder, call: Call, make: Callable[[int, bool, bool], Layer], gates: int
 ) -> tuple[Value, ...]:
-    """Y and Y_h, from one op a direction."""
+    """Y and Y_h, from one op a direction, and Y_c from another one."""
     _expect_plain(call)
     x = call.data(anywhere=True)
     first = bool(call.get("layout", 0))
@@ -124,8 +124,10 @@ def _translate(
     _expect_start(call, len(directions), weights.hidden)
     whole = call.used[0] or not any(call.used)
     final = len(call.used) > 1 and call.used[1]
+    remembered = len(call.used) > 2 and call.used[2]
     outputs: list[Activation] = []
     states: list[Activation] = []
+    memories: list[Activation] = []
     for i, reverse in enumerate(directions):
         op = make(i, reverse, not whole)
         name = call.name if i == 0 else f"{call.name}_reverse"
@@ -133,15 +135,20 @@ def _translate(
         y = builder.emit(op, (x.id, *weights.read(builder, op, i)), name, wish)
         outputs.append(y)
         states.append(_last(builder, y, op, reverse, f"{name}_last") if final else y)
+        if remembered:
+            memory = Lstm(reverse, last=True, memory=True)
+            inputs = (x.id, *weights.read(builder, memory, i))
+            memories.append(builder.emit(memory, inputs, f"{name}_memory", call.outputs[2]))
     hidden = weights.hidden
-    state = _state(builder, call, states, hidden, first) if final else states[0]
+    more = (_state(builder, call, memories, hidden, first, 2),) if remembered else ()
+    state = _state(builder, call, states, hidden, first, 1) if final else states[0]
     if not whole:
-        return outputs[0], state
+        return outputs[0], state, *more
     # Ours is (T, directions · H); ONNX has (T, directions, batch, H), or the batch first.
     y = builder.joined(tuple(outputs), 1, f"{call.name}_both", f"{call.output}_both")
     shape = (x.shape[0], len(directions), hidden)
     batch = 0 if first else 2
-    return builder.reshaped(y, shape, batch, f"{call.name}_split", call.output), state
+    return builder.reshaped(y, shape, batch, f"{call.name}_split", call.output), state, *more
 
 
 def _last(builder: Builder, y: Activation, op: Layer, reverse: bool, name: str) -> Activation:
@@ -155,15 +162,15 @@ def _last(builder: Builder, y: Activation, op: Layer, reverse: bool, name: str) 
 
 
 def _state(
-    builder: Builder, call: Call, states: list[Activation], hidden: int, first: bool
+    builder: Builder, call: Call, states: list[Activation], hidden: int, first: bool, index: int
 ) -> Activation:
-    """ONNX's Y_h: ``(directions, batch, H)``, or the batch first."""
-    output = call.outputs[1]
+    """ONNX's Y_h or Y_c: ``(directions, batch, H)``, or the batch first."""
+    output, what = call.outputs[index], ("", "row", "memory_row")[index]
     rows = tuple(
-        builder.reshaped(state, (1, hidden), 0, f"{call.name}_row{i}", f"{output}_row{i}")
+        builder.reshaped(state, (1, hidden), 0, f"{call.name}_{what}{i}", f"{output}_row{i}")
         for i, state in enumerate(states)
     )
-    joined = builder.joined(rows, 0, f"{call.name}_states", output)
+    joined = builder.joined(rows, 0, f"{call.name}_{what}s", output)
     return replace(joined, batch=0 if first else 1)
 
 

@@ -46,8 +46,11 @@ def _recurrent(
     if op.reverse:
         attributes = {"direction": "reverse"} | attributes
     states = writer.value(f"{node.output}_states")
-    # The first output is every step's state, (T, 1, batch, H); the second is the last one's alone.
+    # The first output is every step's state, (T, 1, batch, H); the second is the last one's alone,
+    # and the third its memory.
     outputs = ["", states] if op.last else [states]
+    if isinstance(op, Lstm) and op.memory:
+        outputs = ["", "", states]
     writer.emit(node, op_type, inputs, outputs, hidden_size=hidden, **attributes)
     if not op.last:
         states = writer.step(node, "batch_first", "Transpose", [states], perm=[2, 0, 1, 3])

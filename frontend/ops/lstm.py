@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import Array, Pullback, Shape
+from .base import Array, Pullback, Shape, expect
 from .recurrent import collect, gradients, infer_states, merge, spread, unroll
 
 
@@ -40,20 +40,29 @@ class Lstm:
     x ``(T, n)``, W ``(n, 4H)``, R ``(H, 4H)``, b ``(4H,)``; columns: input gate, output gate,
     forget gate, cell candidate.  The result is ``h`` after each step, ``(T, H)``, or with ``last``
     after the step that is worked on last, ``(H,)``.  With ``reverse`` steps are worked on from the
-    last to the first; each state keeps the time of its step.
+    last to the first; each state keeps the time of its step.  With ``memory``, which needs
+    ``last``, the result is ``c`` instead.
     """
 
     reverse: bool = False
     last: bool = False
+    memory: bool = False
 
     def infer(self, *shapes: Shape) -> Shape:
+        expect(
+            self.last or not self.memory,
+            "an LSTM gives its memory after the last step alone",
+            found="every step",
+            expected="last",
+        )
         return infer_states("an LSTM", 4, self.last, shapes)
 
     def forward(self, *inputs: Array) -> Array:
         return self._result(self._run(*inputs))
 
     def _result(self, run: _Run) -> Array:
-        return collect(run.blocks[1:, : run.bent.shape[1]], self.reverse, self.last)
+        states = run.cells[1:] if self.memory else run.blocks[1:, : run.bent.shape[1]]
+        return collect(states, self.reverse, self.last)
 
     def _run(self, x: Array, w: Array, r: Array, b: Array) -> _Run:
         hidden, batch, length = len(r), *x.shape[:2]
@@ -97,6 +106,8 @@ class Lstm:
         into_cell *= run.gates[:, 1]
         states = spread(grad, length, self.reverse, self.last)
         cell = np.zeros((hidden, batch), run.gates.dtype)
+        if self.memory:
+            cell, states[-1] = states[-1].copy(), 0
         for t in range(length - 1, -1, -1):
             parts, state = slopes[t], states[t]
             parts[1] *= state
