@@ -337,6 +337,13 @@ def test_what_cannot_be_said_exactly_is_refused(name: str) -> None:
     assert any(f"'{n.name}'" in str(caught.value) for n in nodes)
 
 
+def test_weights_that_overflow_are_damage() -> None:
+    weights = {"w": np.full((4, 2), 100, np.int8), "s": number(3e38)}
+    nodes = [dequantize("w", "d", "s"), node("MatMul", ["x", "d"], "y")]
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        from_onnx(made(nodes, ("n", 4), weights))
+
+
 def test_scales_of_the_wrong_size_are_damage() -> None:
     weights = {"s": np.ones(3, np.float32)}
     with pytest.raises(ModelError, match=r"found \(3,\); expected \(4,\)"):

@@ -131,6 +131,8 @@ ONE = np.ones(1, np.float32)
         ([quant("x", "y", 0, 0, 4, **PLAIN)], {}, "not positive"),
         ([quant("x", "y", -1, 0, 4, **PLAIN)], {}, "not positive"),
         ([quant("x", "y", "s", 0, 4, **PLAIN)], {"s": ONE * np.nan}, "not positive"),
+        ([quant("x", "y", "s", 0, 4, **PLAIN)], {"s": ONE * 1e-45}, "not positive"),
+        ([quant("x", "y", "s", 0, 4, **PLAIN)], {"s": ONE[:0]}, "one a channel"),
         ([quant("x", "y", 0.5, 0.5, 4, **PLAIN)], {}, "no integer"),
         ([quant("x", "y", 0.5, 1, 1, **PLAIN)], {}, "one bit and has a zero point"),
         ([quant("x", "y", 0.5, 0, 1, signed=0, narrow=1)], {}, "one integer alone"),

@@ -50,9 +50,16 @@ MOVING = frozenset({
 def translated(builder: Builder, call: Call, form: Form) -> Value | tuple[Value, ...]:
     """The results of a node; integers only get to translators that ask for them.
 
+    Weights that overflow on the way are found when the graph is made.
+
     Raises:
         RefusedError: as the translator, or the op cannot work on integers.
     """
+    with np.errstate(all="ignore"):
+        return _translated(builder, call, form)
+
+
+def _translated(builder: Builder, call: Call, form: Form) -> Value | tuple[Value, ...]:
     coded = [value for value in call.inputs if isinstance(value, Coded)]
     if call.op == "Clip" and isinstance(call.value(0), Constant | Coded):
         bounded = _clipped(builder, call)
@@ -81,8 +88,7 @@ def quantize_linear(builder: Builder, call: Call) -> Value:
         data = call.weight(0).array
         lattice, axis = lattice_of(call, 1, data.shape, (low, high))
         scale, zero = _broadcast(lattice, axis, data.ndim)
-        with np.errstate(all="ignore"):
-            q = Quantize(low, high).integers(data, scale, zero)
+        q = Quantize(low, high).integers(data, scale, zero)
         if not np.isfinite(q).all():
             raise ModelError("quantises what is no number")
         codes = Codes(low, high, np.broadcast_to(np.float32(1), q.shape))

@@ -130,9 +130,10 @@ def _bias(builder: Builder, call: Call, index: int, factor: float) -> list[Const
     if source.array.dtype != np.int32:
         raise RefusedError(f"has a bias of type {source.array.dtype}; supported: int32")
     x, w = (call.weight(i).array.reshape(-1).astype(np.float32) for i in (1, 4))
-    scale = x * w * np.float32(factor)
-    if x.size != 1 or w.size not in (1, source.array.shape[-1] if source.array.ndim else 1):
+    channels = source.array.shape[-1] if source.array.ndim else 1
+    if x.size != 1 or w.size not in {1, channels} - {0}:
         raise RefusedError("has scales that do not fit its bias")
+    scale = x * w * np.float32(factor)
     full = np.broadcast_to(scale if w.size > 1 else scale[0], source.array.shape)
     value = source.array.astype(np.float32) * full
     codes = Codes(*bounds_of(np.int32), full)
@@ -165,8 +166,8 @@ def _weight(builder: Builder, call: Call, index: int, zero: int, axis: int) -> C
     source = call.constant(index)
     low, high = bounds_of(source.array.dtype)
     shape = source.array.shape
-    if not shape:
-        raise RefusedError("has a weight without axes")
+    if not shape or 0 in shape:
+        raise RefusedError("has a weight without axes, or without values")
     points = _zero(call, zero, shape[axis]).astype(np.int64)
     sizes = [1] * len(shape)
     sizes[axis] = points.size

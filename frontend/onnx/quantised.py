@@ -75,7 +75,7 @@ def spread(call: Call, index: int, rank: int, what: str) -> Spread:
     wide = [i + rank - array.ndim for i, n in enumerate(array.shape) if n != 1]
     if array.size == 1:
         return Spread(np.asarray(array, np.float32).reshape(()), None)
-    if len(wide) > 1 or wide[0] < 0 or array.ndim > rank:
+    if not array.size or len(wide) > 1 or wide[0] < 0 or array.ndim > rank:
         raise RefusedError(
             f"has a {what} of shape {array.shape}; supported: one number, or one a channel"
         )
@@ -161,8 +161,7 @@ def _quantised(builder: Builder, call: Call, op: Quantize, scale: Spread, zero: 
     if isinstance(x, Constant):
         value = call.weight(0).array
         _expect_within(value, scale.value, zero.value)
-        with np.errstate(all="ignore"):
-            made = np.asarray(op.forward(value, scale.value, zero.value), np.float32)
+        made = np.asarray(op.forward(value, scale.value, zero.value), np.float32)
         low, high = op.low - int(zero.value.max()), op.high - int(zero.value.min())
         codes = Codes(low, high, np.broadcast_to(scale.value, value.shape))
         return builder.folded(call.output, made, codes=codes)

@@ -18,8 +18,10 @@ the three float32 roundings in between move them by less than a half."""
 
 
 def expect_scale(scale: Array) -> None:
-    """Refuse scales that are not positive numbers."""
-    if not (np.isfinite(scale) & (scale > 0)).all():
+    """Refuse scales that are not positive numbers, or so small that their reciprocal is none."""
+    with np.errstate(all="ignore"):
+        good = np.isfinite(scale) & (scale > 0) & np.isfinite(1 / np.asarray(scale, np.float32))
+    if not good.all():
         raise RefusedError("has a scale that is not positive and finite")
 
 
