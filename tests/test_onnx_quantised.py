@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import NodeProto
 
 from lutra.frontend.graph import Graph, evaluate
-from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
+from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx, load
 from lutra.frontend.ops import Array, Bipolar, Quantize, Round
 
-from .onnx_models import node
+from .onnx_models import node, run
 from .qonnx_models import GOLDEN, MODELS, SAMPLES, cases, inputs, made, quant, shared
 
 CASES = cases()
@@ -168,3 +170,29 @@ def test_what_cannot_be_said_exactly_is_refused(
         grids(*nodes, **weights)
     assert reason in str(caught.value)
     assert nodes[0].name in str(caught.value)
+
+
+@pytest.mark.skipif("LUTRA_MODEL_DIR" not in os.environ, reason="LUTRA_MODEL_DIR is unset")
+@pytest.mark.parametrize("name", MODELS)
+def test_a_whole_model_made_by_others_ends_as_its_integers_say(name: str) -> None:
+    """What stands behind the last integers is in the graph too, and read off the same values."""
+    path = Path(os.environ["LUTRA_MODEL_DIR"]) / f"{name}.onnx"
+    graph, cut = load(path), from_onnx(shared(name))
+    x = inputs(SAMPLES, *graph.inputs[0].outer_shape)
+    last = cut.outputs[0].name
+    kept = evaluate(graph, {graph.inputs[0].name: x}, [last])
+    assert np.isfinite(kept[graph.outputs[0].name]).all()
+    if last in graph.shapes:
+        assert np.array_equal(kept[last].ravel(), computed(cut).ravel())
+
+
+@pytest.mark.skipif("LUTRA_MODEL_DIR" not in os.environ, reason="LUTRA_MODEL_DIR is unset")
+@pytest.mark.parametrize("name", ["two_layer_keras", "conv1d_small_keras"])
+def test_a_model_of_keras(name: str) -> None:
+    """To float32's accuracy, as sums are in another order; the file's batch is one."""
+    path = Path(os.environ["LUTRA_MODEL_DIR"]) / f"{name}.onnx"
+    graph = load(path)
+    (port,), (output,) = graph.inputs, graph.outputs
+    for x in inputs(SAMPLES, 1, *port.outer_shape):
+        (want,) = run(onnx.load(path), **{port.name: x})
+        np.testing.assert_allclose(evaluate(graph, {port.name: x})[output.name], want, 1e-5, 1e-6)
