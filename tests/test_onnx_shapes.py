@@ -19,6 +19,7 @@ from .onnx_models import assert_faithful, data, model, node
 INTS: dict[str, Array] = {
     f"i{i}".replace("-", "m"): np.array([i]) for i in (-1, 0, 1, 2, 3, 4, 5, 6, 8, 12)
 }
+INTS |= {"zero": np.array(0), "minus": np.array(-1), "three": np.array(3)}
 
 
 def built(nodes: list[NodeProto], shape: list[Any], **more: Array) -> ModelProto:
@@ -58,6 +59,9 @@ def to_target(*steps: NodeProto) -> list[NodeProto]:
         [node("Mod", ["s", "i2"], "odd")] * 0
         + [node("Unsqueeze", ["n", "i0"], "u"), node("Squeeze", ["u", "i0"], "v"),
            node("Concat", ["v", "i4", "im1"], "target", axis=0)],
+        [node("Gather", ["s", "zero"], "b"), node("Gather", ["s", "minus"], "own"),
+         node("Mul", ["own", "three"], "all"), node("Unsqueeze", ["b", "i0"], "bu"),
+         node("Unsqueeze", ["all", "i0"], "au"), node("Concat", ["bu", "au"], "target", axis=0)],
         [node("Max", ["n", "i1"], "v"), node("Concat", ["v", "i2", "i6"], "target", axis=0)],
         [node("Size", ["x"], "all"), node("Unsqueeze", ["all", "i0"], "u"),
          node("Div", ["u", "i12"], "v"), node("Concat", ["v", "i12"], "target", axis=0)],

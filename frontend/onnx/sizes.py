@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import ModelError
 from ..ops import Array
-from .values import Activation, Builder, RefusedError
+from .refused import RefusedError
+
+if TYPE_CHECKING:
+    from .values import Activation, Builder
 
 MAX_MAGNITUDE = 2**63 - 1
 """Largest integer that ONNX has; beyond it a file's own arithmetic would wrap around."""

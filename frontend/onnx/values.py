@@ -33,13 +33,11 @@ from ..ops import (
 from ..ops.base import MAX_ELEMENTS
 from .layout import inverse
 from .masks import without_infinities
+from .refused import RefusedError as RefusedError
+from .sizes import settled
 
 MAX_FOLDED = 2**30
 """Most bytes that constants made out of the model's own may take together."""
-
-
-class RefusedError(Exception):
-    """One node cannot be expressed, for the reason given; collected, never seen by the user."""
 
 
 @dataclass(frozen=True)
@@ -197,8 +195,10 @@ class Constant:
     def mapped(self, make: Callable[[Array], Array]) -> Constant:
         """``make`` of the values, which it moves or scales; codes go along."""
         with np.errstate(all="ignore"):
-            value = make(self.stored)
+            value = np.asarray(make(self.stored))
             codes = self.codes and replace(self.codes, scale=make(self.codes.scale))
+        if value.dtype == object:
+            value = settled(value)
         return Constant(self.name, lambda: value, codes=codes)
 
     @property
