@@ -231,9 +231,12 @@ def quantize(
     save_fixed(fixed, output)
     rows = show.formats(fixed)
     if as_json:
-        print_json({"output": str(output), "layers": rows})
+        extra = {"inexact": dict(fixed.fixed.inexact)} if fixed.fixed.inexact else {}
+        print_json({"output": str(output), "layers": rows, **extra})
         return
     console.print(show.format_table(rows))
+    for line in show.inexact(fixed.fixed):
+        say(console, line)
     say(console, f"wrote {output}")
 
 

@@ -176,12 +176,23 @@ def formats(model: FixedModel) -> list[dict[str, Any]]:
         parts.setdefault(fixed.layers[inner.name], []).append(inner)
     for node in model.source.nodes:
         inside = parts.get(node.name, [])
-        rows.append(_layer(fixed, node, inside, node.output in where))
+        rounds = node.output in where or isinstance(node.op, Quantize)
+        rows.append(_layer(fixed, node, inside, rounds))
         for part in inside:
             if part.output in where and part.output != node.output:
                 label = f"{node.name}{part.output.removeprefix(node.output)}"
                 rows.append(_row(label, None, None, str(fixed.formats[part.output]), part.op))
     return rows
+
+
+def inexact(fixed: FixedGraph) -> list[str]:
+    """A line for each layer of a quantised model whose factors have too few bits to round just as
+    real numbers do."""
+    lines = [
+        f"{clip(layer, NAME_WIDTH)}: off by up to {error:.1g} steps before it is rounded"
+        for layer, error in fixed.inexact.items()
+    ]
+    return [*lines[:MOST_LINES], *(["..."] if len(lines) > MOST_LINES else [])]
 
 
 def _layer(
@@ -190,6 +201,8 @@ def _layer(
     """The row of one layer; of several matrices of weights the widest are shown."""
     products = [part for part in parts if isinstance(part.op, Dense | Conv)]
     closing = next((part.op for part in parts if part.output == node.output), None)
+    if isinstance(node.op, Quantize):
+        closing = next((p.op for p in reversed(parts) if isinstance(p.op, Cast)), closing)
     weights = [fixed.formats[part.inputs[1]] for part in products]
     exact = [fixed.formats[part.output] for part in products]
     return _row(

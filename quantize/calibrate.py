@@ -134,17 +134,17 @@ def _named(graph: Graph, settings: Settings) -> set[str]:
     named = set()
     for node in graph.nodes:
         wish = settings.layers.get(node.name, LayerSettings())
-        if wish.bits is None and wish.format is None:
-            continue
-        if isinstance(node.op, Quantize | Bipolar):
+        wanted = (wish.bits, wish.format, wish.rounding, wish.overflow)
+        if isinstance(node.op, Quantize | Bipolar) and any(wish is not None for wish in wanted):
             raise ModelError(
                 "the model itself says onto which values this layer rounds",
                 node=node.name,
                 file=settings.file,
-                found="bits or a format",
+                found="a setting of it",
                 remedy="Leave it out of the precision file",
             )
-        named.add(node.name)
+        if wish.bits is not None or wish.format is not None:
+            named.add(node.name)
     return named
 
 

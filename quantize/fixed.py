@@ -76,7 +76,7 @@ class FixedGraph:
             if self.entry[port.name].format != self.formats[port.name]:
                 raise FormatError(f"the Cast of '{port.name}' does not fit its format")
         for name, factor in self.factors.items():
-            if name not in shapes or factor.shape not in ((1,), shapes[name][-1:]):
+            if name in shapes and factor.shape not in ((1,), shapes[name][-1:]):
                 raise ModelError(f"the factor of '{name}' does not fit it", found=factor.shape)
         homeless = [node.name for node in self.every_node() if node.name not in self.layers]
         if homeless:

@@ -97,8 +97,8 @@ def cast_target(low: int, high: int, fraction: int, rounding: Rounding) -> Targe
     """A Cast to the narrowest format that has all raw values from ``low`` to ``high``, which
     saturates symmetrically if they are symmetric."""
     format_ = Format.holding(low, high, fraction)
-    symmetric = (low, high) == (symmetric_low(format_), format_.high)
-    return Target(format_, rounding, Overflow.SAT_SYM if symmetric else Overflow.SAT)
+    narrow = low == symmetric_low(format_) != format_.low and high == format_.high
+    return Target(format_, rounding, Overflow.SAT_SYM if narrow else Overflow.SAT)
 
 
 def fills(target: Target, low: int, high: int) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..frontend.errors import ModelError, ShapeError
 from ..frontend.graph import Graph, Node, evaluate
-from ..frontend.ops import Array
+from ..frontend.ops import Array, Quantize
 from ..frontend.progress import Track, silently
 from ..quantize.calibrate import check_data
 from ..quantize.cast import Cast
@@ -39,7 +39,7 @@ class Step:
         value: the value that it defines.
         inside: what it is within its layer, such as ``cell``; empty for the layer's result, and
             for what the float graph has no value for.
-        kind: ``input``, ``cast``, ``table``, or ``exact`` for an output that loses nothing.
+        kind: ``input``, ``cast``, ``table``, or ``exact`` for a value that loses nothing itself.
         format: the format of the value, such as ``fixed<8,3>``.
         rounding, overflow_mode: as in ``ap_fixed``; None for ``exact``.
         values: how many values went through it.
@@ -270,10 +270,12 @@ class _Comparison:
                 self.losses[node.output] = CastTally(node.op)
             elif isinstance(node.op, Lut):
                 self.losses[node.output] = self._table(node, node.op)
+        exact = {node.output for node in graph.nodes if isinstance(node.op, Quantize)}
+        exact.add(self.output)
         self.values = {
             name: ValueTally(fixed.formats[name], self._factor(name))
             for name in (self.input, *self.makers)
-            if name in self.floats and (name in self.losses or name == self.output)
+            if name in self.floats and (name in self.losses or name in exact)
         }
         operands = {self.makers[name].inputs[0] for name in self.losses if name in self.makers}
         self.simulator = Simulator(fixed, [*self.values, *operands])

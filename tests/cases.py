@@ -19,6 +19,7 @@ from lutra.frontend.ops import (
     Array,
     AveragePool,
     BatchNorm,
+    Bipolar,
     Celu,
     Clip,
     Concat,
@@ -52,9 +53,11 @@ from lutra.frontend.ops import (
     Pad,
     Power,
     PRelu,
+    Quantize,
     Relu,
     Reshape,
     RmsNorm,
+    Round,
     Selu,
     Shape,
     Sigmoid,
@@ -106,6 +109,9 @@ class Case:
         weights: list[Array] = [rng.normal(size=shape).astype(dtype) for shape in self.weights]
         if isinstance(self.op, BatchNorm):
             weights[-1] = np.abs(weights[-1]) + dtype(0.1)  # a variance
+        if isinstance(self.op, Quantize | Bipolar):
+            weights[0] = np.abs(weights[0]) / dtype(8) + dtype(0.1)  # a scale
+            weights[1:] = [np.rint(2 * zero) for zero in weights[1:]]
         return weights
 
     def graph(self) -> Graph:
@@ -400,3 +406,14 @@ CASES = [
     Case("concat_three", Concat(2), (3, 2, 4), more=((3, 2, 1), (3, 2, 5))),
     Case("concat_time", Concat(0), (3, 4), more=((5, 4),)),
 ]
+
+ROUNDED = [
+    Case("quantize", Quantize(-128, 127), (4, 3), ((1,), (1,))),
+    Case("quantize_channels", Quantize(0, 255), (3, 2, 4), ((4,), (4,))),
+    Case("quantize_up", Quantize(-7, 7, Round.UP, shifted=True), (3, 4), ((1,), (1,))),
+    Case("quantize_ceil", Quantize(-7, 7, Round.CEIL), (9,), ((1,), (1,))),
+    Case("bipolar", Bipolar(), (4, 3), ((1,),)),
+    Case("bipolar_channels", Bipolar(), (2, 4, 3), ((3,),)),
+]
+"""Ops whose results are steps, for the tests that need neither a gradient nor what a step takes
+from the file that it was read from."""

@@ -20,6 +20,7 @@ from lutra.frontend.ops import (
     Array,
     AveragePool,
     BatchNorm,
+    Bipolar,
     Celu,
     Clip,
     Concat,
@@ -53,9 +54,11 @@ from lutra.frontend.ops import (
     Pad,
     Power,
     PRelu,
+    Quantize,
     Relu,
     Reshape,
     RmsNorm,
+    Round,
     Selu,
     Shape,
     Sigmoid,
@@ -404,12 +407,31 @@ class Builder(Draw):
                 op = Reshape((math.prod(shape) // part, part))
         self.add(op)
 
+    def quantized(self) -> None:
+        """Onto any grid, of powers of two or not, or onto signs."""
+        channels = self.shape[-1] if self.flag() else 1
+        scale = 2.0 ** self.rng.integers(-5, 1, channels)
+        if self.flag():
+            scale = self.rng.uniform(0.02, 1.0, channels)
+        elif self.flag():
+            scale = scale[:1]
+        if self.integer(0, 3) == 0:
+            self.add(Bipolar(), scale)
+            return
+        low = self.integer(-130, 3)
+        op = Quantize(
+            low, low + self.integer(1, 260), self.one_of(list(Round)), shifted=self.flag()
+        )
+        most = 0 if self.flag() else 9
+        self.add(op, scale, np.array([self.integer(-most, most) for _ in scale]))
+
     def layer(self) -> None:
         rank = len(self.shape)
         kinds: list[Callable[[], None]] = [
             *(self.dense, self.plain, self.plain, self.softmax, self.moved, self.joined),
             *(self.constant, self.batch_norm, self.layer_norm, self.rms_norm, self.prelu),
             *(self.plain, self.plain, self.positive, self.positive, self.quotient),
+            *(self.quantized, self.quantized),
         ]
         if rank > 1:
             kinds += [self.conv, self.conv, self.pool, self.conv_transpose, self.matrix_product]
@@ -442,7 +464,8 @@ def random_network(seed: int) -> Network:
         tuple(builder.nodes),
         builder.constants,
     )
-    names = ["x", *(node.name for node in builder.nodes)]
+    own = (Quantize, Bipolar)
+    names = ["x", *(node.name for node in builder.nodes if not isinstance(node.op, own))]
     settings = Settings(
         bits=builder.integer(2, 16),
         weight_bits=builder.integer(2, 12),

@@ -35,7 +35,7 @@ from lutra.sim.csim import Mismatch, compare, compiled
 from lutra.sim.simulator import Simulator
 from lutra.sim.toolchain import Headers, compile_cpp, find_headers
 
-from .cases import CASES, Case
+from .cases import CASES, ROUNDED, Case
 from .conftest import samples
 
 CHUNKS = 6
@@ -78,7 +78,7 @@ def full_fold(case: Case) -> Folding:
 def test_every_case_equals_csim(bits: int, chunk: int, tmp_path: Path) -> None:
     """The narrowest fold and the widest, many in one binary."""
     made = []
-    for case in CASES[chunk::CHUNKS]:
+    for case in [*CASES, *ROUNDED][chunk::CHUNKS]:
         x = case.arrays(20, np.float32)[0]
         graph = lowered(case.graph(), bits, x)
         for name, folding in (("one", Folding()), ("all", full_fold(case))):

@@ -30,7 +30,7 @@ from lutra.quantize.fixed_onnx import (
 from lutra.quantize.lower import lower
 from lutra.quantize.precision import Settings
 
-from .cases import CASES, Case
+from .cases import CASES, ROUNDED, Case
 
 
 def assert_same(a: Graph | FixedGraph, b: Graph | FixedGraph) -> None:
@@ -45,7 +45,7 @@ def assert_same(a: Graph | FixedGraph, b: Graph | FixedGraph) -> None:
         assert np.array_equal(value, b.constants[name])
 
 
-STREAMED = [case for case in CASES if not isinstance(case.op, Transpose)]
+STREAMED = [case for case in [*CASES, *ROUNDED] if not isinstance(case.op, Transpose)]
 
 
 @pytest.mark.parametrize("case", STREAMED, ids=lambda case: case.name)

@@ -39,7 +39,7 @@ from lutra.quantize.precision import Settings
 from lutra.quantize.recurrence import Recurrence
 from lutra.sim.simulator import Simulator
 
-from .cases import CASES, Case
+from .cases import CASES, ROUNDED, Case
 from .conftest import samples
 
 X = Format(True, 8, 8)
@@ -260,7 +260,7 @@ def test_every_op_lowered_is_close_to_float(case: Case, bits: int, most: float) 
     assert np.sqrt(np.square(error).mean()) <= most * max(true.std(), np.abs(true).max() / 8)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *ROUNDED], ids=lambda case: case.name)
 def test_every_value_stays_within_its_bounds(case: Case) -> None:
     """For inputs at the ends of their format, where bounds are reached."""
     graph = case.graph()

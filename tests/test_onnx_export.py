@@ -38,7 +38,7 @@ from lutra.frontend.ops import (
     Window,
 )
 
-from .cases import CASES, Case
+from .cases import CASES, ROUNDED, Case
 from .onnx_models import chain, data, op_types, run
 
 CNN = chain(
@@ -67,7 +67,7 @@ def assert_same(graph: Graph, model: onnx.ModelProto, batch: int = 3) -> None:
         np.testing.assert_allclose(ours[port.name], theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *ROUNDED], ids=lambda case: case.name)
 def test_every_op_equals_onnxruntime(case: Case) -> None:
     assert_same(case.graph(), to_onnx(case.graph()))
 
