@@ -269,7 +269,9 @@ def _read_factor(data: Json) -> Array:
 
 def _read_grid(data: Json) -> Grid:
     low, high = (_integer(_get(data, end), MAX_GRID) for end in ("low", "high"))
-    scale = np.array([_number(item) for item in _list(_get(data, "scale"))], np.float32)
+    scale = np.array([_number(item) for item in _list(_get(data, "scale"))])
+    with np.errstate(over="ignore", under="ignore"):
+        scale = scale.astype(np.float32)
     if not scale.size or not (np.isfinite(scale) & (scale > 0)).all():
         raise _damaged(scale[:4], "positive scales")
     return Grid(low, high, scale)

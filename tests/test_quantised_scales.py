@@ -34,6 +34,7 @@ from lutra.frontend.ops import (
     Upsample,
     Window,
 )
+from lutra.hls_templates.project import Options, project_files
 from lutra.quantize.calibrate import calibrate
 from lutra.quantize.fixed import FixedGraph
 from lutra.quantize.fixed_onnx import FixedModel, load_fixed, save_fixed
@@ -281,3 +282,17 @@ def test_equals_csim(tmp_path: Path) -> None:
     fixed = expect_equal(graph, 40)
     result = verified(fixed, samples(graph, 40), tmp_path)
     assert (result.wrong, result.first) == (0, None)
+
+
+def test_the_project_says_what_its_integers_stand_for() -> None:
+    net = dense_network()
+    fixed = lower(net.graph(), calibrate(net.graph(), Settings()))
+    raw = np.zeros((1, 8), np.int64)
+    text = str(project_files(fixed, Options(), raw, raw[:, :6])["README.md"])
+    assert "divide floats by `0.103" in text
+    assert "multiply its values by\n`0.071" in text
+    plain = Quantised((8,))
+    plain.quantize("q0", "x", 0.25)
+    fixed = lower(plain.graph(), calibrate(plain.graph(), Settings()))
+    text = str(project_files(fixed, Options(), raw, raw)["README.md"])
+    assert "powers of two" not in text
