@@ -214,7 +214,9 @@ class Builder(Draw):
         turned: bool = False,
     ) -> None:
         """A node on the last value, further values and new weights, or in the turned order; left
-        out if its result would be too large, or if the op does not take these sizes."""
+        out, with its folding, if its result would be too large, or if the op does not take these
+        sizes."""
+        fold = self.folds.pop(self.name, None)
         shapes = [w.shape if isinstance(w, np.ndarray) else w for w in weights]
         try:
             shape = op.infer(self.shape, *(self.values[name] for name in others), *shapes)
@@ -223,6 +225,8 @@ class Builder(Draw):
         if math.prod(shape) > LARGEST:
             return
         name, names = self.name, []
+        if fold is not None:
+            self.folds[name] = fold
         for j, weight in enumerate(weights):
             names.append(f"{name}.w{j}")
             if isinstance(weight, np.ndarray):
@@ -415,6 +419,7 @@ class Builder(Draw):
             scale = self.rng.uniform(0.02, 1.0, channels)
         elif self.flag():
             scale = scale[:1]
+        self.fold(self.shape[-1])
         if self.integer(0, 3) == 0:
             self.add(Bipolar(), scale)
             return
