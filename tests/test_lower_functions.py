@@ -151,7 +151,7 @@ def within(op: Op, x: Array) -> Array:
 
 
 @pytest.mark.parametrize(("op", "signed", "result"), STEEP, ids=str)
-@pytest.mark.parametrize("integer", [0, 4, 14])
+@pytest.mark.parametrize("integer", [0, 14])
 @pytest.mark.parametrize(("width", "steps"), [(8, 0.5 + 1e-9), (16, 0.66)])
 def test_steep_functions(
     op: Op, signed: bool, result: str, integer: int, width: int, steps: float
@@ -172,12 +172,11 @@ def test_steep_functions(
 
 
 @pytest.mark.parametrize("op", [Elu(0.5), Gelu(), Silu(), Softplus(), Mish()], ids=str)
-@pytest.mark.parametrize("result", ["fixed<16,4>", "fixed<16,1>"])
-def test_a_wide_operand_of_a_small_result(op: Op, result: str) -> None:
+def test_a_wide_operand_of_a_small_result(op: Op) -> None:
     """Where the curve bends, an entry of the table stands for 2^-6 of the operand at most: chords
     are off by 2^-15 of its second derivative, which is below 1."""
     x, settings = every_value(Format(True, 16, 9))
-    out = LayerSettings(format=Format.parse(result))
+    out = LayerSettings(format=Format(True, 16, 1))
     settings = Settings(bits=16, layers={**settings.layers, "op": out})
     assert steps_off(*alone(op, x, settings)) < 1.25
 
