@@ -362,3 +362,28 @@ def test_a_constant_for_each_sample() -> None:
     nodes[5:] = [node("Add", ["x", "r"], "y")]
     with pytest.raises(UnsupportedModelError, match="works on constants alone"):
         from_onnx(built(nodes, ["N", 5, 4], **more))
+
+
+def test_what_is_worked_out_for_each_sample_folds() -> None:
+    """A state of zeros that a step of a network written out begins with."""
+    begin = [
+        node("Shape", ["x"], "s"),
+        node("Slice", ["s", "i0", "i1"], "n"),
+        node("Concat", ["n", "i3"], "t", axis=0),
+        node("Expand", ["start", "t"], "h"),
+    ]
+    more = {"start": data((1, 3)), "w": data((3, 4), 2), "b": data((4,), 3)}
+    end = [node("Tanh", ["p"], "q"), node("Add", ["x", "q"], "y")]
+    for product in (
+        [node("MatMul", ["h", "w"], "m"), node("Add", ["m", "b"], "p")],
+        [node("Gemm", ["h", "w", "b"], "p", alpha=0.5)],
+    ):
+        graph = assert_faithful(built([*begin, *product, *end], ["N", 4], **more), 1, 3)
+        assert [type(n.op) for n in graph.nodes] == [Add]
+    for wrong in (
+        [node("Transpose", ["h"], "v"), node("MatMul", ["b", "v"], "p")],
+        [node("Gemm", ["h", "w", "rows"], "p")],
+    ):
+        original = built([*begin, *wrong, *end], ["N", 4], rows=data((3, 4)), **more)
+        with pytest.raises(UnsupportedModelError, match="repeated for each sample"):
+            from_onnx(original)

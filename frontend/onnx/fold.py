@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -138,10 +139,12 @@ def folds(call: Call) -> bool:
     Integers that are clipped may stand for data, of which their bounds are known then.
     """
     given = [value for value in call.inputs if value is not None]
-    known = [value for value in given if isinstance(value, Constant) and value.repeated is None]
+    known = [value for value in given if isinstance(value, Constant)]
     if call.op not in BOUNDS or not given or len(known) != len(given):
         return False
-    return call.op != "Clip" or is_float(known[0].array)
+    if any(value.repeated is not None for value in known) and call.op not in _ROW_BY_ROW:
+        return False
+    return call.op != "Clip" or is_float(known[0].stored)
 
 
 def fold(builder: Builder, call: Call, node: NodeProto) -> Constant:
@@ -152,15 +155,50 @@ def fold(builder: Builder, call: Call, node: NodeProto) -> Constant:
         LutraError: it would be too large, or the op does not take these inputs.
     """
     sources = [call.constant(i) for i, value in enumerate(call.inputs) if value is not None]
-    arrays = [source.array for source in sources]
+    repeated = _repeated(call, sources)
+    arrays = [source.stored for source in sources]
     if any(array.dtype == object for array in arrays):
-        return builder.folded(call.output, _of_sizes(call, arrays))
+        return replace(builder.folded(call.output, _of_sizes(call, arrays)), repeated=repeated)
     shape, work = BOUNDS[call.op](call, arrays)
     if math.prod(shape) > 0:
         expect_foldable((math.prod(shape),))
     if work + sum(array.size for array in arrays) > MAX_WORK:
         raise ShapeError("is too much to work out", found=work, expected=f"at most {MAX_WORK}")
-    return builder.folded(call.output, _run(builder.opset, call, node, arrays))
+    made = builder.folded(call.output, _run(builder.opset, call, node, arrays))
+    return replace(made, repeated=repeated)
+
+
+_ROW_BY_ROW = {*_ANY_SHAPE.split(), "MatMul", "Gemm"}
+"""The ops that may treat what is repeated for each sample as if it were there once."""
+
+
+def _repeated(call: Call, sources: Sequence[Constant]) -> int | None:
+    """The axis of the result that is as long as there are samples; None where none is.
+
+    Raises:
+        RefusedError: the samples meet other values along it.
+    """
+    if all(source.repeated is None for source in sources):
+        return None
+    first, shapes = sources[0], [source.stored.shape for source in sources]
+    rank = max(map(len, shapes))
+    if call.op in ("MatMul", "Gemm"):
+        rows = first.repeated is not None and first.repeated < len(shapes[0]) - 1
+        others = all(source.repeated is None for source in sources[1:])
+        others &= len(shapes[1]) == 2 and all(shape[:-1] in ((), (1,)) for shape in shapes[2:])
+        if rows and others and not call.get("transA", 0):
+            return first.repeated
+        raise RefusedError("works with a constant that is repeated for each sample")
+    places = {
+        rank - len(shape) + source.repeated
+        for source, shape in zip(sources, shapes, strict=True)
+        if source.repeated is not None
+    }
+    place = min(places)
+    along = {shape[place - rank] for shape in shapes if len(shape) >= rank - place}
+    if len(places) > 1 or along != {1}:
+        raise RefusedError("works with a constant that is repeated for each sample")
+    return place
 
 
 def _run(opset: int, call: Call, node: NodeProto, arrays: Sequence[Array]) -> Array:
