@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 
-from lutra.frontend.errors import LutraError
 from lutra.frontend.graph import Graph, evaluate
 from lutra.frontend.onnx.importer import load
 from lutra.frontend.ops import Array
@@ -35,16 +34,11 @@ FILES = sorted(
     for path in (MODELS / folder).glob("*.onnx")
 )
 
-REFUSED: dict[str, str] = {}
-"""Files that are refused, and what the error says."""
-
 NOT_ONNX = ("keras/gated",)
 """Files with an op that is none of ONNX's, Erfc: Keras's result alone can be compared."""
 
 COMPILED = ["keras/residual", "keras/separable", "sklearn/standard"]
 """Those whose C++ is compiled."""
-
-KNOWN = [file for file in FILES if file not in REFUSED]
 
 LEAST = 55.0
 """Decibels that the signal is above the error of 16 bits: a value of 16 bits that is spread like a
@@ -96,7 +90,7 @@ def relative(found: Array, expected: Array) -> float:
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
-@pytest.mark.parametrize("file", KNOWN)
+@pytest.mark.parametrize("file", FILES)
 def test_imported_it_computes_the_same(file: str) -> None:
     """All of them add in float32, in orders of their own."""
     exported = Exported.of(file)
@@ -106,13 +100,7 @@ def test_imported_it_computes_the_same(file: str) -> None:
         assert relative(found, exported.original()) < 1e-5
 
 
-@pytest.mark.parametrize("file", REFUSED)
-def test_what_cannot_be_expressed_is_refused(file: str) -> None:
-    with pytest.raises(LutraError, match=REFUSED[file]):
-        Exported.of(file)
-
-
-@pytest.mark.parametrize("file", KNOWN)
+@pytest.mark.parametrize("file", FILES)
 def test_in_fixed_point_it_is_close(file: str) -> None:
     exported = Exported.of(file)
     x = exported.more()

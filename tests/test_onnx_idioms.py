@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from onnx import TensorProto, helper
 
 from lutra.frontend.graph import Graph
+from lutra.frontend.onnx.idioms import find_idioms
 from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
+from lutra.frontend.onnx.pattern_nodes import Nodes
 from lutra.frontend.ops import (
     Clip,
     Elu,
@@ -29,7 +34,7 @@ from lutra.frontend.ops import (
 )
 
 from .onnx_formula import SPELLINGS, Spell, formula
-from .onnx_models import assert_same, data
+from .onnx_models import assert_same, data, model, node
 
 ROOT = 2**0.5
 BEND = "Mul(Add(x, Mul(Pow(x, 3.0), 0.044715)), 0.7978845608)"
@@ -179,6 +184,72 @@ RMS_NORMS = [
     f"Mul(x, Pow(Add(0.001, {mean('Pow(x, 2.0)')}), -0.5))",
     f"Div(x, Sqrt(Add({summed('Mul(x, x)')}, 0.001)))",
 ]
+
+
+HARD_SWISH = "Mul(x, Mul(Clip(Add(x, 3.0), 0.0, 6.0), 0.16666667))"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HARD_SWISH.replace("0.16666667", "0.16667"),
+        HARD_SWISH.replace("3.0", "2.999"),
+        HARD_SWISH.replace("Add", "Sub"),
+        "Mul(x, Sigmoid(Mul(x, 1.702)))",
+        "Max(x, Mul(1.1, x))",
+        "Max(x, Mul(-0.1, x))",
+        "Mul(x, Tanh(Softplus(Neg(x))))",
+        "Div(Exp(x), ReduceSum(Exp(Neg(x)), [-1], keepdims=1))",
+        f"Mul(Mul(0.5, x), Add(Erf(Div(x, {2**0.25})), 1.0))",
+    ],
+)
+def test_what_computes_something_else_stays_so(text: str) -> None:
+    original = formula(text, (5, 4))
+    assert len(assert_same(from_onnx(original), original).nodes) > 1
+
+
+def test_what_others_read_within_an_idiom_stays() -> None:
+    """But for what only scales by a number, which can be there for both."""
+    clip = "Clip(Add(x, 3.0), 0.0, 6.0)"
+    original = formula(f"Add(Mul(x, Mul({clip}, 0.16666667)), {clip})")
+    assert HardSwish() not in ops_of(assert_same(from_onnx(original), original))
+    half = "Mul(x, 0.5)"
+    original = formula(f"Sub(Mul({half}, Add(Erf(Div(x, {ROOT})), 1.0)), {half})")
+    assert Gelu() in ops_of(assert_same(from_onnx(original), original))
+
+
+def test_an_output_within_an_idiom_stays() -> None:
+    original = formula(HARD_SWISH)
+    inner = next(n for n in original.graph.node if n.op_type == "Clip").output[0]
+    original.graph.output.append(helper.make_tensor_value_info(inner, TensorProto.FLOAT, None))
+    graph = from_onnx(original)
+    assert [port.name for port in graph.outputs] == [p.name for p in original.graph.output]
+    assert HardSwish() not in ops_of(graph)
+
+
+@pytest.mark.parametrize("fake", ["domain", "function"])
+def test_only_ops_of_onnx_make_an_idiom(fake: str) -> None:
+    original = formula(HARD_SWISH)
+    clip = next(n for n in original.graph.node if n.op_type == "Clip")
+    if fake == "domain":
+        clip.domain = "of.somebody"
+    else:
+        body = [helper.make_node("Relu", ["a"], ["b"])]
+        imports = [helper.make_opsetid("", 18)]
+        original.functions.append(
+            helper.make_function("", "Clip", ["a", "low", "high"], ["b"], body, imports)
+        )
+    with pytest.raises(UnsupportedModelError, match="Clip"):
+        from_onnx(original)
+
+
+@pytest.mark.parametrize("op", ["Mul", "Add"])
+def test_the_search_ends_in_files_that_are_all_products_or_sums(op: str) -> None:
+    nodes = [node(op, [f"v{i}" if i else "x"] * 2, f"v{i + 1}") for i in range(400)]
+    original = model(nodes, ("N", 4), output="v400", opset=18)
+    started = time.process_time()
+    assert not find_idioms(Nodes(original, 18, None))
+    assert time.process_time() - started < 10
 
 
 def normalised(text: str, shape: tuple[int, ...] = (5, 4)) -> Graph:

@@ -102,18 +102,6 @@ def bidirectional(x: Any) -> Any:
     return kl.Bidirectional(kl.LSTM(4, return_sequences=True))(x)
 
 
-def gru(x: Any) -> Any:
-    return kl.GRU(5, unroll=True)(x)
-
-
-def gru_before(x: Any) -> Any:
-    return kl.Dense(2)(kl.GRU(5, unroll=True, reset_after=False, return_sequences=True)(x))
-
-
-def rnn(x: Any) -> Any:
-    return kl.SimpleRNN(5, unroll=True)(x)
-
-
 def normalised(x: Any) -> Any:
     x = kl.Dense(8, activation="relu")(kl.LayerNormalization()(x))
     return kl.Dense(2)(kl.RMSNormalization()(x))
@@ -172,9 +160,6 @@ CASES: dict[str, tuple[Build, tuple[int, ...]]] = {
     "series": (series, (12, 4)),
     "lstm": (lstm, SERIES),
     "bidirectional": (bidirectional, SERIES),
-    "gru": (gru, SERIES),
-    "gru_before": (gru_before, (3, 4)),
-    "rnn": (rnn, SERIES),
     "normalised": (normalised, SERIES),
     "groups": (groups, IMAGE),
     "gated": (gated, VECTOR),
