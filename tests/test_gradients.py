@@ -224,3 +224,28 @@ def test_relu_of_many_values(size: int) -> None:
     y = ops.Relu().forward(x.T)
     assert y.shape == (1, size)
     np.testing.assert_array_equal(y, np.where(x.T > 0, x.T, 0))
+
+
+@pytest.mark.parametrize("shifted", [True, False])
+def test_a_quantisation_passes_the_gradient_where_it_does_not_clip(shifted: bool) -> None:
+    """Its own derivative is 0 but at the steps; scale and zero point get none."""
+    x = np.array([[-9.0, -1.3], [0.2, 4.0]])
+    weights = (np.array([0.5]), np.array([1.0]))
+    op = ops.Quantize(-4, 3, shifted=shifted)
+    y, pull = op.vjp([True] * 3, x, *weights)
+    assert np.array_equal(y, op.forward(x, *weights))
+    by_x, *others = pull(np.full((2, 2), 7.0))
+    assert others == [None, None]
+    assert by_x is not None
+    assert np.array_equal(by_x, [[0, 7], [7, 0]])
+
+
+def test_a_sign_passes_the_gradient_within_its_scale() -> None:
+    x, scale = np.array([[-2.0, -0.4], [0.5, 0.0]]), np.array([0.5])
+    y, pull = ops.Bipolar().vjp([True, True], x, scale)
+    assert np.array_equal(y, [[-0.5, -0.5], [0.5, 0.5]])
+    by_x, by_scale = pull(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    assert by_x is not None
+    assert by_scale is not None
+    assert np.array_equal(by_x, [[0, 2], [3, 4]])
+    assert np.array_equal(by_scale, [-1 - 2 + 3 + 4])

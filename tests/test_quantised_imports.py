@@ -83,7 +83,7 @@ def test_an_op_on_integers(name: str) -> None:
 @pytest.mark.skipif("LUTRA_MODEL_DIR" not in os.environ, reason="LUTRA_MODEL_DIR is not set")
 @pytest.mark.parametrize(
     ("file", "spread"),
-    [("qkeras_jettagging.onnx", 1.5), ("resnet8_a8w8b16.onnx", 1.0)],
+    [("qkeras_jettagging.onnx", 1.5), ("TFC_1W2A.onnx", 0.5), ("resnet8_a8w8b16.onnx", 1.0)],
 )
 def test_real_models(file: str, spread: float) -> None:
     """Scales of powers of two: equal in every value, for inputs that the input's format holds."""
