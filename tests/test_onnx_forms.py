@@ -595,3 +595,13 @@ def test_dense_layers_with_a_constant_of_three_axes() -> None:
     assert kinds(graph) == [MatMul]
     two = model([node("MatMul", ["x", "m"], "y")], ["N", 4, 9], {"m": W["m"][0]})
     assert kinds(from_onnx(two)) == [Dense]
+
+
+def test_sequences_that_all_have_every_step() -> None:
+    weights = recurrent_weights("GRU", 1)
+    turn = node("Transpose", ["x"], "t", perm=[1, 0, 2])
+    layer = node("GRU", ["t", "W", "R", "B", "lens"], ["", "h"], hidden_size=H)
+    last = node("Squeeze", ["h", "axis0"], "y")
+    more = {"axis0": np.array([0]), "lens": np.array([T, T], np.int32)}
+    original = model([turn, layer, last], [2, T, N], weights | more)
+    assert_same(from_onnx(original), original, 2)

@@ -162,7 +162,7 @@ def test_a_batch_that_is_not_the_first_axis(first: NodeProto, text: str) -> None
 
 
 LSTM = {"W": data((1, 8, 3)), "R": data((1, 8, 2)), "P": data((1, 6)), "s": data((1, 4, 2))}
-LSTM |= {"B": data((1, 16)), "n": np.full(4, 5, np.int32)}
+LSTM |= {"B": data((1, 16)), "n": np.array([5, 5, 4, 5], np.int32)}
 RECURRENT: list[tuple[str, dict[str, Any], str]] = [
     ("n", {}, "has sequence_lens; export with sequences of one length"),
     (" s", {}, "an initial_h that is not zero; export without a start state"),

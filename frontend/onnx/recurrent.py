@@ -119,6 +119,8 @@ def _translate(
             f"has {x.rank} axes, with the batch on axis {x.batch}; supported: "
             + ("(batch, time, features)" if first else "(time, batch, features)")
         )
+    if call.value(4) is not None and (call.constant(4).array != x.shape[0]).any():
+        raise RefusedError("has sequence_lens; export with sequences of one length")
     directions = _directions(call)
     weights = _weights(call, x, len(directions), gates)
     _expect_start(call, len(directions), weights.hidden)
@@ -176,8 +178,6 @@ def _state(
 
 def _expect_plain(call: Call) -> None:
     """Refuse what our layers do not have."""
-    if call.value(4) is not None:
-        raise RefusedError("has sequence_lens; export with sequences of one length")
     for i, what in ((5, "initial_h"), (6, "initial_c")):
         state = call.value(i)
         if state is not None and not (isinstance(state, Constant) and not state.stored.any()):
