@@ -4,7 +4,8 @@
 #   make test      run the tests             (PYTEST_ARGS="-k cast" is passed on)
 #   make lint      ruff and mypy
 #   make bench     speed against other tools (TORCH: the requirement that installs PyTorch)
-#   make interop   values and gradients against PyTorch's, quantised models against qonnx's
+#   make interop   values and gradients against PyTorch's, quantised models against qonnx's, and the
+#                  C++ of every model that PyTorch exported
 #   make accuracy  how good the recipes are, in float, at 16 and at 8 bits
 #   make fuzz      20,000 damaged ONNX files  (FUZZ_ARGS="--seed 2 --count 100" is passed on)
 #   make clean     remove what the others made
@@ -38,7 +39,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m tests.bench
 
 interop: $(VENV)/.bench $(VENV)/.test $(VENV)/.interop
-	$(BIN)/python -m pytest tests/interop $(PYTEST_ARGS)
+	LUTRA_CSIM=all $(BIN)/python -m pytest tests/interop tests/test_torch_models.py $(PYTEST_ARGS)
 
 accuracy: $(VENV)/.test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.accuracy

@@ -19,7 +19,7 @@ def where(builder: Builder, call: Call) -> Value:
     Minus infinity is added instead: what it takes the place of does not matter to it.
     """
     condition = call.constant(0)
-    chosen = condition.array
+    chosen = condition.stored
     if chosen.dtype != bool:
         raise ModelError("its condition is no truth", found=chosen.dtype, expected="bool")
     sides = [(1, chosen), (2, ~chosen)]
@@ -37,7 +37,7 @@ def _infinite(call: Call, index: int) -> bool:
     value = call.value(index)
     if not isinstance(value, Constant):
         return False
-    return bool(np.isneginf(call.weight(index).array).all())
+    return bool(np.isneginf(call.weight(index, repeated=True).stored).all())
 
 
 def _kept(builder: Builder, call: Call, index: int, mask: Array) -> Value:
@@ -47,7 +47,7 @@ def _kept(builder: Builder, call: Call, index: int, mask: Array) -> Value:
         ones = builder.folded(f"{output}_mask", mask.astype(np.float32))
         part = replace(call, name=name, outputs=(output,), inputs=(call.value(index), ones))
         return binary(Mul())(builder, part)
-    value = call.weight(index).array
+    value = call.weight(index, repeated=True).stored
     try:
         expect_foldable(np.broadcast_shapes(mask.shape, value.shape))
     except ValueError:
