@@ -39,7 +39,7 @@ def few() -> list[bytes]:
     for case in CASES[::4]:
         if not case.more and not isinstance(case.op, NEEDS_POSITIVE):
             files.append(_bytes(to_onnx(chain(case.shape, [(case.op, case.weights)]))))
-    return files
+    return [file for file in files if _group(file) == "taken"]
 
 
 def all_models() -> tuple[list[bytes], ...]:
