@@ -313,7 +313,7 @@ def choose_format(values: Array, width: int) -> Format:
     largest = float(np.abs(v).max(initial=0.0))
     if largest == 0.0:
         return Format(signed, width, 0)
-    top = min(math.frexp(largest)[1] + signed, MAX_INTEGER)
+    top = max(min(math.frexp(largest)[1] + signed, MAX_INTEGER), 1 - MAX_INTEGER)
     best, least = None, math.inf
     for integer in range(top, max(top - CLIPPED_BITS, -MAX_INTEGER), -1):
         tried = Format(signed, width, integer)

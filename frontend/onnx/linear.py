@@ -71,6 +71,8 @@ def matmul(builder: Builder, call: Call) -> Value:
     a, b = (_operand(call, i) for i in (0, 1))
     if isinstance(a, Constant) and isinstance(b, Constant):
         call.data()
+    if 0 in (_rank(a), _rank(b)):
+        raise ShapeError("MatMul takes vectors and matrices", found="a single number")
     row, column = _rank(a) == 1, _rank(b) == 1
     if isinstance(b, Constant) and _rank(b) <= 2:
         assert isinstance(a, Activation)

@@ -341,6 +341,8 @@ class Clamped:
 def _clip(nodes: Nodes, node: NodeProto) -> tuple[str, float, float] | None:
     """The bounds are attributes before opset 11, then constant inputs; either may be absent."""
     given = {attribute.name: attribute.f for attribute in node.attribute}
+    if not node.input:
+        return None
     x, *inputs = node.input
     bounds = []
     for i, (key, default) in enumerate((("min", -math.inf), ("max", math.inf))):
