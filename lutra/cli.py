@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from . import __version__, show, workflow
+from . import show, workflow
 from .console import (
     UnreadError,
     abandon_output,
@@ -71,7 +71,7 @@ class Commands(click.Group):
     epilog="Start with: lutra demo.  Help on a command: lutra COMMAND --help.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(__version__, prog_name="lutra")
+@click.version_option(package_name="lutra", prog_name="lutra")
 def cli() -> None:
     """Neural networks on FPGAs, with every output bit known beforehand."""
 
