@@ -87,10 +87,12 @@ def cast(raw: int, op: Cast) -> int:
 
 
 def enter(graph: FixedGraph, x: Array) -> Array:
-    """Raw integers of float samples (channels last)."""
-    entry = graph.entry[graph.inputs[0].name]
+    """Raw integers of float samples in the user's layout and units."""
+    (port,) = graph.inputs
+    entry = graph.entry[port.name]
     return _each(
-        lambda v: assign(Fraction(float(v)), entry.format, entry.rounding, entry.overflow), x
+        lambda v: assign(Fraction(float(v)), entry.format, entry.rounding, entry.overflow),
+        port.enter(x),
     )
 
 
