@@ -20,9 +20,9 @@ from onnx import ModelProto, NodeProto, StringStringEntryProto, helper, numpy_he
 from ..frontend.errors import LutraError, ModelError
 from ..frontend.graph import Graph
 from ..frontend.onnx.exporter import save_model, to_onnx
-from ..frontend.onnx.insert import insert_after
 from ..frontend.onnx.read import read_model
 from ..frontend.onnx.tensor import read_tensor
+from ..frontend.onnx.write.insert import insert_after
 from .cast import Cast
 from .codec import decode_fixed, decode_graph, encode_fixed, encode_graph
 from .fixed import FixedGraph

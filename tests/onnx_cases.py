@@ -21,8 +21,8 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, numpy_helper
 from lutra.frontend.errors import LutraError
 from lutra.frontend.graph import Port, evaluate
 from lutra.frontend.onnx.importer import Literal, literal
-from lutra.frontend.onnx.nodes import FORMS
 from lutra.frontend.onnx.tensor import INTEGERS
+from lutra.frontend.onnx.translate.forms import FORMS
 from lutra.frontend.ops import Array
 from lutra.frontend.passes import simplify
 

@@ -18,7 +18,7 @@ from lutra.frontend.errors import LutraError
 from lutra.frontend.graph import evaluate
 from lutra.frontend.onnx.exporter import to_onnx
 from lutra.frontend.onnx.importer import from_onnx
-from lutra.frontend.onnx.nodes import FORMS
+from lutra.frontend.onnx.translate.forms import FORMS
 from lutra.frontend.ops import Array
 
 from .cases import CASES

@@ -10,7 +10,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from lutra.frontend.graph import evaluate
-from lutra.frontend.onnx.importer import UnsupportedModelError, literal
+from lutra.frontend.onnx.importer import literal
+from lutra.frontend.onnx.unsupported import UnsupportedModelError
 from lutra.frontend.ops import Array, Softmax
 from lutra.frontend.passes import simplify
 

@@ -13,7 +13,8 @@ from onnx.reference import ReferenceEvaluator
 
 from lutra.frontend.errors import ModelError
 from lutra.frontend.graph import Graph, evaluate
-from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
+from lutra.frontend.onnx.importer import from_onnx
+from lutra.frontend.onnx.unsupported import UnsupportedModelError
 from lutra.frontend.ops import Array, Clip, MaxPool, Op, Quantize
 
 from .onnx_models import node, run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lutra.frontend.onnx.nodes import FORMS
+from lutra.frontend.onnx.translate.forms import FORMS
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,8 +11,8 @@ from onnx.reference import ReferenceEvaluator
 
 from lutra.frontend.errors import LutraError
 from lutra.frontend.graph import evaluate
-from lutra.frontend.onnx.einsum import parsed
 from lutra.frontend.onnx.importer import from_onnx
+from lutra.frontend.onnx.translate.einsum import parsed
 from lutra.frontend.ops import Array
 
 from .onnx_models import assert_faithful, data, model, node

@@ -15,8 +15,8 @@ from lutra.frontend.errors import ModelError, OutputError, ShapeError
 from lutra.frontend.graph import Graph, Node, Port, evaluate
 from lutra.frontend.onnx import exporter
 from lutra.frontend.onnx.exporter import arrangements, save, to_onnx
-from lutra.frontend.onnx.insert import insert_after
 from lutra.frontend.onnx.layout import Arrangement
+from lutra.frontend.onnx.write.insert import insert_after
 from lutra.frontend.ops import (
     Add,
     AveragePool,

@@ -8,9 +8,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from lutra.frontend.graph import Graph
-from lutra.frontend.onnx.idioms import find_idioms
-from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
-from lutra.frontend.onnx.pattern_nodes import Nodes
+from lutra.frontend.onnx.idioms.find import find_idioms
+from lutra.frontend.onnx.idioms.nodes import Nodes
+from lutra.frontend.onnx.importer import from_onnx
+from lutra.frontend.onnx.unsupported import UnsupportedModelError
 from lutra.frontend.ops import (
     Clip,
     Elu,

@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from lutra.frontend.graph import Graph, Port, evaluate
 from lutra.frontend.onnx.exporter import to_onnx
 from lutra.frontend.onnx.importer import from_onnx, load
-from lutra.frontend.onnx.nodes import FORMS
+from lutra.frontend.onnx.translate.forms import FORMS
 from lutra.frontend.ops import (
     Array,
     AveragePool,

@@ -8,7 +8,8 @@ from onnx import ModelProto
 
 from lutra.frontend.errors import ModelError
 from lutra.frontend.graph import evaluate
-from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
+from lutra.frontend.onnx.importer import from_onnx
+from lutra.frontend.onnx.unsupported import UnsupportedModelError
 from lutra.frontend.ops import Array
 
 from .onnx_models import assert_same, model, node

@@ -8,8 +8,9 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from lutra.frontend.errors import LutraError, ModelError, ShapeError, UnsupportedOpError
-from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
+from lutra.frontend.onnx.importer import from_onnx
 from lutra.frontend.onnx.options import ImportOptions
+from lutra.frontend.onnx.unsupported import UnsupportedModelError
 from lutra.quantize.calibrate import calibrate
 from lutra.quantize.lower import lower
 from lutra.quantize.precision import Settings

@@ -15,7 +15,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from lutra.frontend.errors import LutraError
 from lutra.frontend.graph import evaluate
-from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
+from lutra.frontend.onnx.importer import from_onnx
+from lutra.frontend.onnx.unsupported import UnsupportedModelError
 from lutra.frontend.ops import Array
 
 from .onnx_models import model, node, run

@@ -12,7 +12,8 @@ import pytest
 from onnx import NodeProto
 
 from lutra.frontend.graph import Graph, evaluate
-from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx, load
+from lutra.frontend.onnx.importer import from_onnx, load
+from lutra.frontend.onnx.unsupported import UnsupportedModelError
 from lutra.frontend.ops import Array, Bipolar, Quantize, Round
 
 from .onnx_models import node, run

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
+from lutra.frontend.onnx.importer import from_onnx
+from lutra.frontend.onnx.unsupported import UnsupportedModelError
 
 from .onnx_models import assert_same, model, node
 

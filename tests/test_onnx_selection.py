@@ -9,8 +9,9 @@ import pytest
 from onnx import ModelProto
 
 from lutra.frontend.onnx.exporter import to_onnx
-from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
+from lutra.frontend.onnx.importer import from_onnx
 from lutra.frontend.onnx.steps import runs_of
+from lutra.frontend.onnx.unsupported import UnsupportedModelError
 from lutra.frontend.ops import Array, Dense
 
 from .onnx_models import assert_same, data, model, node

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
+from lutra.frontend.onnx.importer import from_onnx
 from lutra.frontend.onnx.sizes import SAMPLES, Number, Size, divided, equal, less, rest
+from lutra.frontend.onnx.unsupported import UnsupportedModelError
 from lutra.frontend.onnx.values import RefusedError
 from lutra.frontend.ops import Add, Array, Dense, Flatten, Pad, Relu
 

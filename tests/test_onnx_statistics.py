@@ -11,7 +11,8 @@ from onnx.reference import ReferenceEvaluator
 
 from lutra.frontend.graph import evaluate
 from lutra.frontend.onnx.exporter import to_onnx
-from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
+from lutra.frontend.onnx.importer import from_onnx
+from lutra.frontend.onnx.unsupported import UnsupportedModelError
 from lutra.frontend.ops import Array, GlobalAveragePool, LayerNorm, MaxPool
 
 from .onnx_models import assert_same, data, model, node

@@ -10,7 +10,8 @@ from onnx import NodeProto
 
 from lutra.frontend.errors import ShapeError
 from lutra.frontend.graph import Graph
-from lutra.frontend.onnx.importer import UnsupportedModelError, from_onnx
+from lutra.frontend.onnx.importer import from_onnx
+from lutra.frontend.onnx.unsupported import UnsupportedModelError
 from lutra.frontend.ops import Array, Dense, Lstm
 
 from .onnx_models import assert_faithful, data, model, node

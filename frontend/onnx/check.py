@@ -20,11 +20,11 @@ from onnx import ModelProto, TensorProto
 from .. import passes
 from ..graph import Graph, evaluate
 from ..ops import Array
-from .codes import bounds_of
 from .importer import Literal, literal
 from .options import DEFAULTS, ImportOptions
 from .original import Original
 from .tensor import INTEGERS
+from .translate.codes import bounds_of
 from .values import Activation
 
 OF_NETWORK = 2.0**-13

@@ -30,10 +30,10 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from ..errors import LutraError, ModelError
 from ..graph import Graph, Port
 from ..storage import write_file
-from .integers import with_integers
 from .layout import Arrangement, unchanged
-from .write_ops import write_node
-from .writer import Writer
+from .write.integers import with_integers
+from .write.ops import write_node
+from .write.writer import Writer
 
 MAX_BYTES = 2**31 - 2**20
 """Largest file: protobuf stops at 2 GB; a little is left for what is not weights."""

@@ -8,66 +8,32 @@ refused, together with everything else in the model that is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, NodeProto
 
 from ..errors import LutraError, ModelError, ShapeError, UnsupportedOpError, clip
 from ..graph import Graph
 from ..names import Names
-from ..ops import Array
 from ..passes import simplify
-from . import codes
 from .call import Call, Form, call_of, check_form
-from .classic import tensors_of_maps
 from .fold import FORMS as FOLDED
 from .fold import fold, folds
-from .idioms import Found, find_idioms
-from .nodes import FORMS, OTHER_FORMS
+from .idioms.find import Found
 from .options import DEFAULTS, ImportOptions
-from .pattern_nodes import Nodes
 from .ports import (
-    Input,
-    choose_outputs,
     entered,
     expect_one_batch,
-    expect_shapes,
-    read_input,
-    readings,
 )
-from .read import check_structure, read_model
+from .read import read_model
 from .schema import schema_of
-from .tensor import read_tensor
+from .source import Source, twice
+from .translate import codes
+from .translate.forms import FORMS, OTHER_FORMS
+from .unsupported import Refusal, UnsupportedModelError
 from .values import Activation, Builder, Coded, Constant, RefusedError, Unknown, Value
-
-SHOWN = 8
-"""Most refusals that a message lists, and most nodes of each; the error itself holds all."""
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """One op, or form of it, that cannot be expressed: why, and at which nodes."""
-
-    op: str
-    reason: str
-    nodes: tuple[str, ...]
-
-
-class UnsupportedModelError(UnsupportedOpError):
-    """The model holds what Lutra cannot express; ``refusals`` says all of it."""
-
-    def __init__(self, refusals: Sequence[Refusal]) -> None:
-        more = f"; and {len(refusals) - SHOWN} more" if len(refusals) > SHOWN else ""
-        super().__init__(
-            "the model needs what is not supported: "
-            + "; ".join(_describe(refusal) for refusal in refusals[:SHOWN])
-            + more,
-            remedy="Replace these parts and export again. Supported ops: "
-            + ", ".join(sorted({*FORMS, *OTHER_FORMS})),
-        )
-        self.refusals = tuple(refusals)
 
 
 def load(path: str | Path, options: ImportOptions = DEFAULTS) -> Graph:
@@ -119,7 +85,7 @@ def literal(
         LutraError: as :func:`load`.
     """
     try:
-        source = _Source(model, Path(file).parent if file else None, options)
+        source = Source(model, Path(file).parent if file else None, options)
         first: LutraError | None = None
         for axis in source.readings:
             try:
@@ -134,50 +100,10 @@ def literal(
         raise
 
 
-class _Source:
-    """A model, and what does not depend on how it is read."""
-
-    def __init__(self, model: ModelProto, folder: Path | None, options: ImportOptions) -> None:
-        self.opset = check_structure(model)
-        self.graph = model.graph
-        self.folder = folder
-        if not self.graph.node:
-            raise ModelError("the model has no nodes", remedy="Export it again")
-        self.functions = {(f.domain, f.name) for f in model.functions}
-        self.defined = {name for node in self.graph.node for name in node.output if name}
-        self.constants = [
-            Constant(tensor.name, _Reader(tensor, folder)) for tensor in self.graph.initializer
-        ]
-        constants = {constant.name for constant in self.constants}
-        ports = [port for port in self.graph.input if port.name not in constants]
-        if not ports:
-            raise ModelError("the model has no input", expected="one")
-        expect_shapes(options.shapes, ports)
-        self.names = self.defined | constants | {port.name for port in ports}
-        self.outputs = choose_outputs(
-            self.graph.output, options, self.names, tensors_of_maps(self.graph)
-        )
-        self.live, self.read = _live(self.graph, self.outputs.names)
-        self.inputs: dict[str, Input | LutraError | None] = {}
-        for port in ports:
-            if port.name in self.inputs:
-                raise _twice(port.name)
-            self.inputs[port.name] = None
-            if port.name in self.read:
-                try:
-                    self.inputs[port.name] = read_input(port, options.shapes)
-                except LutraError as error:
-                    self.inputs[port.name] = error
-        found = [input for input in self.inputs.values() if isinstance(input, Input)]
-        self.readings = readings(found, self.graph)
-        idioms = find_idioms(Nodes(model, self.opset, folder))
-        self.idioms = {root: found for root, found in idioms.items() if root in self.live}
-
-
 class _Import:
     """One walk over the nodes of one model, with the batch of its inputs on one axis."""
 
-    def __init__(self, source: _Source, axis: int | None) -> None:
+    def __init__(self, source: Source, axis: int | None) -> None:
         self.source = source
         self.axis = axis
         self.graph = source.graph
@@ -295,7 +221,7 @@ class _Import:
         if not name:
             raise ModelError(f"the model has a {what} without a name")
         if name in self.builder.values:
-            raise _twice(name)
+            raise twice(name)
 
     def node_names(self) -> list[str]:
         """A unique name for every node: its own where it has one to itself."""
@@ -421,37 +347,3 @@ class _Import:
                 return codes.translated(self.builder, replace(call, inputs=inputs), form)
             except (RefusedError, LutraError):
                 raise error from None
-
-
-def _live(graph: GraphProto, outputs: Iterable[str]) -> tuple[set[int], set[str]]:
-    """Which nodes the outputs need, by their places, and all that these and the outputs read."""
-    read = set(outputs)
-    live = set()
-    for i in reversed(range(len(graph.node))):
-        if any(name in read for name in graph.node[i].output if name):
-            live.add(i)
-            read.update(graph.node[i].input)
-    return live, read
-
-
-def _twice(name: str) -> ModelError:
-    return ModelError(
-        f"the model defines '{clip(name)}' twice", remedy="The file is damaged; export it again"
-    )
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Reads one tensor when it is asked for."""
-
-    tensor: TensorProto
-    folder: Path | None
-
-    def __call__(self) -> Array:
-        return read_tensor(self.tensor, self.folder)
-
-
-def _describe(refusal: Refusal) -> str:
-    names = ", ".join(f"'{clip(name, 40)}'" for name in refusal.nodes[:SHOWN])
-    more = len(refusal.nodes) - SHOWN
-    return f"{refusal.op} at {names}{f' and {more} more' if more > 0 else ''} ({refusal.reason})"

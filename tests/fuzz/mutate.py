@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
-from lutra.frontend.onnx.nodes import FORMS
+from lutra.frontend.onnx.translate.forms import FORMS
 
 Item = TypeVar("Item")
 Rng = np.random.Generator

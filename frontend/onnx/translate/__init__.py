@@ -1,0 +1,1 @@
+"""What each ONNX op becomes; ``forms`` says which are understood."""

@@ -1,0 +1,1 @@
+"""The float graph written as ONNX nodes."""
