@@ -10,6 +10,9 @@ import numpy as np
 
 from .base import MAX_ELEMENTS, Array, Shape, expect
 
+MAX_PADDED = MAX_ELEMENTS // 8
+"""Most elements of a padded input, of which several copies are made."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -68,10 +71,10 @@ class Window:
         )
         padded = tuple(n + sum(p) for n, p in zip(x, self.pad, strict=False))
         expect(
-            math.prod(padded) * x[-1] <= MAX_ELEMENTS,
+            math.prod(padded) * x[-1] <= MAX_PADDED,
             "the padded input is too large",
             found=f"input {x}, padding {self.pad}",
-            expected=f"at most {MAX_ELEMENTS} elements a sample",
+            expected=f"at most {MAX_PADDED} elements a sample",
         )
         out = tuple(
             (n - r) // s + 1 for n, r, s in zip(padded, self.reach, self.stride, strict=True)
