@@ -224,7 +224,7 @@ def quantize(
     """Bring MODEL to fixed point, with formats chosen from the values that it has on DATA."""
     check_distinct([output], [model, data])
     check_file(output)
-    graph = workflow.load_network(model, imported)
+    graph = workflow.load_single(model, imported)
     console = open_console(as_json=as_json)
     samples = workflow.read_samples(data, graph).x
     fixed = workflow.quantise(graph, settings, samples, console)
@@ -335,7 +335,7 @@ def report(
     if output is not None:
         workflow.check_page(output)
     fixed_model = load_fixed(fixed)
-    graph = workflow.load_network(model, imported)
+    graph = workflow.load_single(model, imported)
     workflow.require_same(graph, fixed_model, model, fixed)
     samples = workflow.read_samples(data, graph, labels=True)
     console = open_console(as_json=as_json)
@@ -378,7 +378,7 @@ def build(
 ) -> int:
     """Quantise MODEL, generate PROJECT, verify it, and report, in one go."""
     check_folder(output, force=force)
-    graph = workflow.load_network(model, imported)
+    graph = workflow.load_single(model, imported)
     calibration = workflow.read_samples(data, graph, labels=test is None)
     tests = workflow.read_samples(test, graph, labels=True) if test else calibration
     console = open_console(as_json=as_json)

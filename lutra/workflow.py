@@ -18,7 +18,7 @@ from .console import counting, say, tracking
 from .frontend.data import Samples, require
 from .frontend.datafile import load_arrays, load_samples
 from .frontend.errors import LutraError, ModelError, OutputError
-from .frontend.graph import Graph
+from .frontend.graph import Graph, expect_single
 from .frontend.names import Names
 from .frontend.onnx.check import Check, check
 from .frontend.onnx.exporter import save
@@ -65,16 +65,14 @@ def read_samples(path: str | Path, graph: Graph, *, labels: bool = False) -> Sam
 
 
 def read_feeds(path: str | Path, graph: Graph) -> dict[str, Array]:
-    """Samples for every input, by its name: of one input as :func:`read_samples` reads them, of
-    several the arrays of a ``.npz`` file that are named as they are.
+    """Samples for every input, by its name: for one input those of any file of samples, for several
+    the arrays of a ``.npz`` file that are named as they are.
 
     Raises:
         LutraError: the file cannot be read or does not fit; it is named.
     """
     names = [port.name for port in graph.inputs]
-    if len(names) == 1:
-        return {names[0]: read_samples(path, graph).x}
-    arrays = load_arrays(path, names)
+    arrays = {names[0]: load_samples(path)[0]} if len(names) == 1 else load_arrays(path, names)
     try:
         lacking = [name for name in names if name not in arrays]
         if lacking:
@@ -139,6 +137,20 @@ def load_network(path: str | Path, options: ImportOptions = DEFAULTS) -> Graph:
         return from_fixed_onnx(body).source
     except LutraError as error:
         raise error.in_file(str(path)) from None
+
+
+def load_single(path: str | Path, options: ImportOptions) -> Graph:
+    """As :func:`load_network`, for a network with one input and one output.
+
+    Raises:
+        UnsupportedOpError: it has several; the file is named.
+    """
+    graph = load_network(path, options)
+    try:
+        expect_single(graph)
+    except LutraError as error:
+        raise error.in_file(str(path)) from None
+    return graph
 
 
 def write_project(

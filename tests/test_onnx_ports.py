@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
@@ -15,6 +19,7 @@ from lutra.quantize.calibrate import calibrate
 from lutra.quantize.lower import lower
 from lutra.quantize.precision import Settings
 
+from .commands import Run
 from .onnx_models import assert_faithful, data, model, node
 
 
@@ -155,3 +160,20 @@ def test_fixed_point_networks_have_one_input_and_one_output() -> None:
     )
     with pytest.raises(UnsupportedOpError, match="has 2 outputs"):
         lower(both, calibrate(one, Settings(), x))
+
+
+def test_commands_name_the_model_that_has_several_ports(
+    here: Path, refused: Callable[..., str]
+) -> None:
+    onnx.save(two_branches(), "two.onnx")
+    told = refused("quantize", "two.onnx", "-o", "fixed.onnx", "--data", "x.npy")
+    assert told.startswith("error: two.onnx: the network has 2 inputs (found x, z;")
+
+
+def test_samples_of_one_input_do_for_several_outputs(here: Path, lutra: Run) -> None:
+    nodes = [node("Tanh", ["x"], "y"), node("Relu", ["x"], "z")]
+    onnx.save(model(nodes, ["N", 4], {}, output=["y", "z"]), "two.onnx")
+    np.save("two.npy", data((5, 4)))
+    told = lutra("inspect", "two.onnx", "--check", "--data", "two.npy")
+    assert told.status == 0, told
+    assert "on 5 samples" in told.out
