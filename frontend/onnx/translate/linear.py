@@ -76,7 +76,7 @@ def matmul(builder: Builder, call: Call) -> Value:
     row, column = _rank(a) == 1, _rank(b) == 1
     if isinstance(b, Constant) and _rank(b) <= 2:
         assert isinstance(a, Activation)
-        weight = builder.weight(b, "matmul", lambda b: b.reshape(len(b), -1))
+        weight = builder.weight(b, "matmul", lambda b: b if b.ndim == 2 else b[:, None])
         if a.batch == a.rank - 1:
             raise RefusedError("is over the batch")
         layer = Linear(Dense(), a.id, weight, None, len(a.shape) - 1, None, call.name)

@@ -55,6 +55,10 @@ def rotary_embedding(builder: Builder, call: Call) -> Value:
     partner = np.arange(size)
     partner[first], partner[second] = second, first
     cosines, sines = (_angles(call, i, heads, half) for i in (1, 2))
+    if cosines.shape != sines.shape:
+        raise ShapeError(
+            "has caches of different shapes", found=sines.shape, expected=cosines.shape
+        )
     shape = (*cosines.shape[:-1], size)
     factor, other = np.ones(shape, np.float32), np.zeros(shape, np.float32)
     factor[..., first] = factor[..., second] = cosines
@@ -80,9 +84,13 @@ def _angles(call: Call, index: int, heads: Activation, half: int) -> Array:
             raise ShapeError("has positions beyond the cache", found=ids.max(), expected=len(cache))
         cache = cache[ids]
     steps = heads.shape[-2]
-    if cache.ndim != 3 or cache.shape[1:] != (steps, half):
+    if cache.ndim != 3 or cache.shape[1:] != (steps, half) or not len(cache):
         raise ShapeError("has a wrong cache", found=cache.shape, expected=("N", steps, half))
     if heads.batch is None:
+        if len(cache) != heads.shape[0]:
+            raise ShapeError(
+                "has a wrong cache", found=cache.shape, expected=(heads.shape[0], steps, half)
+            )
         return cache[:, None]
     if not (cache == cache[:1]).all():
         raise RefusedError("has positions that differ between samples")
