@@ -238,7 +238,7 @@ def _observe(graph: Graph, x: Array, names: list[str], track: Track) -> dict[str
     blocks: dict[str, list[Array]] = {name: [] for name in names}
     share = max(1, SAMPLE // math.ceil(len(x) / BLOCK))
     for start in track(range(0, len(x), BLOCK)):
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             kept = evaluate(graph, {port.name: x[start : start + BLOCK]}, wanted)
             for node in inner:
                 inputs = [kept[node.inputs[0]], *(graph.constants[n] for n in node.inputs[1:])]

@@ -74,6 +74,8 @@ def _of_each_sample(builder: Builder, source: Constant, like: Activation, axis: 
     array = source.stored
     if array.ndim != like.rank:
         raise ShapeError("joins values of different ranks", found=[array.ndim, like.rank])
+    if array.size == 0:
+        raise RefusedError(f"joins an empty constant of shape {array.shape}")
     if like.batch is not None:
         first = array.take(0, like.batch)
         whole = source.repeated == like.batch
