@@ -92,6 +92,7 @@ class Original:
             "the original cannot be run, so nothing was compared",
             found="; ".join(self._refusals),
             expected="a program that runs this model",
+            remedy="Install what is missing with pip: qonnx runs QONNX's ops, onnxruntime ONNX's",
         )
 
     def _refuse(self, name: str, error: Exception) -> None:
