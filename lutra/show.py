@@ -116,10 +116,10 @@ def layer_table(graph: Graph, rows: list[dict[str, Any]]) -> Table:
     """The table of ``lutra inspect``."""
     table = new_table(clip(graph.name, 60))
     table.add_column("Layer", no_wrap=True)
-    table.add_column("Op", no_wrap=True)
-    table.add_column("Output")
-    table.add_column("Parameters", justify="right")
-    table.add_column("Multiply-adds", justify="right")
+    table.add_column("Op")
+    table.add_column("Output", min_width=12)
+    table.add_column("Parameters", justify="right", no_wrap=True)
+    table.add_column("Multiply-adds", justify="right", no_wrap=True)
     for port in graph.inputs:
         table.add_row(shown_name(port.name), "input", shape_text(port.shape), "", "")
     for row in rows:
