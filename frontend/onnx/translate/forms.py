@@ -40,7 +40,8 @@ from .activation import (
 )
 from .arithmetic import add, binary
 from .classic import FORMS as CLASSIC_FORMS
-from .linear import conv, conv_transpose, gemm, matmul
+from .gemm import gemm
+from .linear import conv, conv_transpose, matmul
 from .normalisation import (
     batch_norm,
     global_average_pool,
@@ -103,7 +104,7 @@ FORMS: Mapping[str, Form] = {
     "Gemm": Form(
         13,
         gemm,
-        {"alpha": anything, "beta": anything, "transA": only(0), "transB": anything},
+        {"alpha": anything, "beta": anything, "transA": anything, "transB": anything},
     ),
     "GlobalAveragePool": Form(22, global_average_pool, {}),
     "HardSigmoid": Form(22, elementwise(hard_sigmoid), {"alpha": anything, "beta": anything}),

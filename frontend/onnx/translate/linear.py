@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
 from ...errors import ShapeError
-from ...ops import Array, Conv, ConvTranspose, Dense, MatMul, Shape
+from ...ops import Conv, ConvTranspose, Dense, MatMul, Shape
 from ..aligned import aligned, own_shape
 from ..call import Call
 from ..layout import channels_first, inverse, transposed_kernel
 from ..values import Activation, Builder, Constant, Linear, RefusedError, Value
 from .window import conv_window, transposed_window
-
-
-def gemm(builder: Builder, call: Call) -> Value:
-    """``alpha · A · B + beta · C``, with A the data and B, C constants."""
-    x = call.data(anywhere=True, merged=True)
-    if x.rank != 2:
-        raise ShapeError("Gemm takes matrices", found=x.shape, expected="(batch, features)")
-    if x.batch == 1:
-        raise RefusedError("is over the batch")
-    source, c = call.weight(1), call.value(2)
-    if source.array.ndim != 2:
-        raise ShapeError("Gemm takes matrices", found=source.array.shape, expected="two axes")
-    alpha, beta = call.get("alpha", 1.0), call.get("beta", 1.0)
-    turned = bool(call.get("transB", 0))
-
-    def make(b: Array) -> Array:
-        b = b.T if turned else b
-        return b if alpha == 1 else b * np.float64(alpha)
-
-    weight = builder.weight(source, f"gemm {alpha} {turned}", make)
-    layer = Linear(Dense(), x.id, weight, None, len(x.shape) - 1, None, call.name)
-    if c is None:
-        return builder.linear(layer, x, call.output)
-    addend = call.weight(2)
-    scaled = addend if beta == 1 else addend.mapped(lambda c: c * np.float64(beta))
-    size = source.array.shape[0 if turned else 1]
-    bias = per_channel(scaled, replace(x, shape=(*x.shape[:-1], size)), layer.axis)
-    if bias is None:
-        raise RefusedError(
-            f"adds a constant of shape {scaled.array.shape}; supported: one number a channel"
-        )
-    return builder.linear(layer, x, call.output, bias)
 
 
 def per_channel(source: Constant, x: Activation, axis: int) -> Constant | None:

@@ -36,7 +36,8 @@ from .codes import (
     quantize_linear,
     sizes_of,
 )
-from .linear import conv, gemm, matmul
+from .gemm import gemm
+from .linear import conv, matmul
 from .normalisation import global_average_pool
 from .rearrange import concat
 from .scales import number, plus
