@@ -7,7 +7,6 @@ taken for it.  Then the outputs are compared before and after each pass.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -25,7 +24,6 @@ from .options import DEFAULTS, ImportOptions
 from .original import Original
 from .tensor import INTEGERS
 from .translate.codes import bounds_of
-from .values import Activation
 
 OF_NETWORK = 2.0**-13
 """How far outputs may differ, as a share of the largest magnitude among them.
@@ -262,27 +260,7 @@ def _fixed_batch(model: ModelProto, plain: Literal) -> int | None:
 
 
 def _entered(feeds: Feeds, plain: Literal) -> dict[str, Array]:
-    return {name: _as_theirs(x, plain.values[name]) for name, x in feeds.items()}
-
-
-def _as_theirs(x: Array, seen: Activation) -> Array:
-    """An array of the literal graph, as the ONNX value has it."""
-    if seen.batch is None:
-        return np.asarray(x[0])
-    first, last = seen.batch, seen.batch + seen.merged + 1
-    moved = np.moveaxis(x, 0, first + seen.outer)
-    joined = math.prod(moved.shape[first:last])
-    return moved.reshape(*moved.shape[:first], joined, *moved.shape[last:])
-
-
-def _as_ours(x: Array, seen: Activation) -> Array:
-    """An ONNX value of the expected shape, as the literal graph has it."""
-    if seen.batch is None:
-        return x[None]
-    first, at = seen.batch, seen.batch + seen.outer
-    merged = seen.shape[first : first + seen.merged]
-    split = (*merged[: seen.outer], x.shape[first] // math.prod(merged), *merged[seen.outer :])
-    return np.moveaxis(x.reshape(*x.shape[:first], *split, *x.shape[first + 1 :]), at, 0)
+    return {name: plain.values[name].leave(x) for name, x in feeds.items()}
 
 
 # Where they part
