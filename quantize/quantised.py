@@ -66,9 +66,7 @@ def is_exact(graph: Graph, node: Node[Op]) -> bool:
 def _keeps_grid(graph: Graph, node: Node[Op]) -> bool:
     """Whether the results of an exact node are integers times a power of two, if its inputs are."""
     match node.op:
-        case Quantize():
-            return fraction_of(graph.constants[node.inputs[1]]) is not None
-        case Bipolar():
+        case Quantize() | Bipolar():
             return fraction_of(graph.constants[node.inputs[1]]) is not None
         case Clip(low, high):
             return short_fraction(np.array([v for v in (low, high) if np.isfinite(v)])) is not None
