@@ -134,3 +134,9 @@ def assert_faithful(
             assert found.shape == value.shape
             np.testing.assert_allclose(found, value, rtol=1e-4, atol=1e-5)
     return graph
+
+
+def relative(found: Array, expected: Array) -> float:
+    """The largest difference, as a share of the largest magnitude."""
+    assert found.shape == expected.shape
+    return float(np.abs(found - expected).max() / np.abs(expected).max())

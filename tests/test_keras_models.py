@@ -23,7 +23,7 @@ from lutra.sim.csim import compare, compiled
 from lutra.sim.simulator import Simulator
 from lutra.sim.toolchain import find_headers
 
-from .onnx_models import run
+from .onnx_models import relative, run
 
 MODELS = Path(__file__).parent / "models"
 """``tests.interop.export_keras`` and ``tests.interop.export_sklearn`` write them."""
@@ -82,12 +82,6 @@ class Exported:
         if isinstance(found, list):  # of maps from class to probability
             found = [[row[key] for key in sorted(row)] for row in found]
         return np.asarray(found)
-
-
-def relative(found: Array, expected: Array) -> float:
-    """The largest difference, as a share of the largest magnitude."""
-    assert found.shape == expected.shape
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 @pytest.mark.parametrize("file", FILES)

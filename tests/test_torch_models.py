@@ -11,13 +11,13 @@ import pytest
 
 from lutra.frontend.errors import LutraError
 from lutra.frontend.graph import evaluate
-from lutra.frontend.ops import Array
 from lutra.frontend.storage import write_folder
 from lutra.hls_templates.project import Options, project_files
 from lutra.sim.csim import compare, compiled
 from lutra.sim.simulator import Simulator
 from lutra.sim.toolchain import find_headers
 
+from .onnx_models import relative
 from .torch_models import FILES, Exported
 
 REFUSED = {
@@ -73,12 +73,6 @@ KNOWN = [file for file in FILES if file not in REFUSED]
 FIXED = [file for file in KNOWN if file not in FLOAT_ALONE]
 
 COMPILED = FIXED if os.environ.get("LUTRA_CSIM") == "all" else SHOWN
-
-
-def relative(found: Array, expected: Array) -> float:
-    """The largest difference, as a share of the largest magnitude."""
-    assert found.shape == expected.shape
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 @pytest.mark.parametrize("file", KNOWN)
