@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -211,7 +212,7 @@ class Graph:
                     expected=self.shapes.get(port.name, "a value that the graph defines"),
                 )
         for name, value in self.constants.items():
-            if not np.isfinite(value).all():
+            if not _is_finite(value):
                 raise ModelError(
                     f"weight '{name}' holds NaN or infinite values",
                     found=f"{np.count_nonzero(~np.isfinite(value))} of {value.size}",
@@ -225,6 +226,23 @@ class Graph:
     def consumers(self, value: str) -> list[Node[Op]]:
         """The nodes that read ``value``."""
         return [node for node in self.nodes if value in node.inputs]
+
+
+_FINITE: WeakValueDictionary[int, Array] = WeakValueDictionary()
+"""Constants that cannot change and were found finite, by identity."""
+
+
+def _is_finite(value: Array) -> bool:
+    """Whether a constant holds numbers alone.
+
+    What cannot change is looked at once: every pass makes another graph of the same constants.
+    """
+    if _FINITE.get(id(value)) is value:
+        return True
+    finite = bool(np.isfinite(value).all())
+    if finite and not value.flags.writeable:
+        _FINITE[id(value)] = value
+    return finite
 
 
 def expect_single(graph: Graph) -> tuple[Port, Port]:

@@ -143,3 +143,19 @@ def test_a_bias_that_takes_a_batch_norm_in_leaves_its_grid() -> None:
     after = simplify(graph)
     assert len(after.nodes) == 1
     assert not after.grids
+
+
+def test_a_constant_that_changed_is_looked_at_again() -> None:
+    value = np.ones((2, 2), np.float32)
+    ports = ((Port.of("x", (2,)),), (Port.of("y", (2,)),))
+    nodes = (Node("n", Dense(), ("x", "w"), "y"),)
+    Graph("g", *ports, nodes, {"w": value})
+    value[0, 0] = np.nan
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        Graph("g", *ports, nodes, {"w": value})
+    value[0, 0] = 1
+    value.flags.writeable = False
+    for _ in range(2):
+        Graph("g", *ports, nodes, {"w": value})
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        Graph("g", *ports, nodes, {"w": value * np.float32(np.inf)})
