@@ -2,9 +2,11 @@
 
 A file looks like this::
 
-    [layers.conv1]      # a layer of the model
+    [layers.conv1]          # a layer of the model
     pe = 4
     simd = 1
+    multiply = "packed"     # auto, dsp, lut, or packed: two products of 8 bits in a DSP slice
+    memory = "bram"         # of its weights: auto, lutram or bram
 
 What they divide: for a dense layer or convolution its outputs and inputs (``pe`` of a grouped
 convolution a group's outputs, or it is a multiple of them); for a product of matrices the columns
@@ -18,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 from ..frontend.errors import LutraError, ModelError, clip
 from ..frontend.layer_file import read_toml
@@ -27,12 +30,24 @@ class FoldingError(LutraError):
     """A folding does not fit its layer or the tools."""
 
 
+Multiply = Literal["auto", "dsp", "lut", "packed"]
+Memory = Literal["auto", "lutram", "bram"]
+
+
 @dataclass(frozen=True)
 class Fold:
-    """Parallelism of one layer; 1 and 1 is one multiplier."""
+    """How one layer becomes hardware.
+
+    Attributes:
+        pe, simd: parallelism; 1 and 1 is one multiplier.
+        multiply: what multiplies: DSP slices, LUTs, or DSP slices with two products each.
+        memory: what holds the weights.
+    """
 
     pe: int = 1
     simd: int = 1
+    multiply: Multiply = "auto"
+    memory: Memory = "auto"
 
 
 @dataclass(frozen=True)
@@ -63,16 +78,30 @@ def load_folding(path: Path) -> Folding:
         )
     folds = {}
     for name, table in layers.items():
-        fits = isinstance(table, dict) and set(table) <= {"pe", "simd"}
-        if not fits or not all(type(v) is int and v >= 1 for v in table.values()):
+        if not isinstance(table, dict) or not all(map(_fits, table, table.values())):
             raise ModelError(
                 f"the folding of '{clip(name)}' is not right",
                 file=str(path),
                 found=table,
-                expected="pe and simd, whole numbers from 1",
+                expected="pe and simd, whole numbers from 1; "
+                f"multiply, one of {', '.join(get_args(Multiply))}; "
+                f"memory, one of {', '.join(get_args(Memory))}",
             )
         folds[name] = Fold(**table)
     return Folding(folds, str(path))
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Whether a layer's entry in a folding file is right."""
+    match key:
+        case "pe" | "simd":
+            return type(value) is int and value >= 1
+        case "multiply":
+            return value in get_args(Multiply)
+        case "memory":
+            return value in get_args(Memory)
+        case _:
+            return False
 
 
 def divide(layer: str, what: str, lanes: int, size: int) -> int:

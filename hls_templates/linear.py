@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ..frontend.ops import Conv, Dense, MatMul, Window
 from .clusters import Part
@@ -31,7 +32,7 @@ def dense_fold(site: Site, part: Part) -> Fold:
     if layer in site.units:
         divide(layer, "pe", fold.pe, site.units[layer])
         inputs = site.graph.shapes[part.node.inputs[1]][-2]
-        return Fold(fold.pe, math.gcd(fold.simd, inputs))
+        return replace(fold, simd=math.gcd(fold.simd, inputs))
     return fold
 
 
@@ -80,7 +81,7 @@ def grouped_fold(site: Site, part: Part, op: Conv) -> tuple[int, Fold]:
         return 1, fold
     across = fold.pe // outputs
     if fold.simd == inputs and fold.pe == across * outputs and op.groups % across == 0:
-        return across, Fold(outputs, inputs)
+        return across, replace(fold, pe=outputs, simd=inputs)
     fitting = [n for n in range(1, outputs + 1) if outputs % n == 0]
     wider = [n * outputs for n in range(2, op.groups + 1) if op.groups % n == 0]
     raise FoldingError(

@@ -1,0 +1,55 @@
+"""Estimates with their range, and the resources of an FPGA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An estimate: what is expected, and between which bounds.
+
+    Raises:
+        ValueError: the bounds do not enclose what is expected.
+    """
+
+    low: int
+    expected: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.expected <= self.high:
+            raise ValueError(f"{self.low} <= {self.expected} <= {self.high} does not hold")
+
+    def __add__(self, other: Figure) -> Figure:
+        return Figure(self.low + other.low, self.expected + other.expected, self.high + other.high)
+
+    @classmethod
+    def exact(cls, value: int) -> Figure:
+        """A figure that is known."""
+        return cls(value, value, value)
+
+
+NOTHING = Figure.exact(0)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a design, or a part of one, takes.
+
+    Attributes:
+        lut, ff, dsp: look-up tables, flip-flops, DSP slices.
+        bram18: block RAMs of 18 Kbit; a Block RAM Tile of Vivado's reports is two.
+        uram: UltraRAMs of 288 Kbit.
+    """
+
+    lut: Figure = NOTHING
+    ff: Figure = NOTHING
+    dsp: Figure = NOTHING
+    bram18: Figure = NOTHING
+    uram: Figure = NOTHING
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(
+            *(getattr(self, f.name) + getattr(other, f.name) for f in fields(Resources))
+        )
