@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -21,6 +20,7 @@ from .constants import packed_arrays, tables
 from .cpp import KERNELS, Writer
 from .folding import Folding
 from .functions import function_text
+from .hardware.parts import Target, find_part
 from .lint import check_project
 from .names import Names, identifier
 from .plan import Plan, RecurrenceProcess
@@ -35,7 +35,7 @@ class Options:
     """What a user may choose about a project.
 
     Attributes:
-        part: the FPGA, by its full part number.
+        part: the FPGA, by part number or board; the full part number once the options are made.
         clock: target period in ns.
         folding: parallelism of each layer.
     """
@@ -45,14 +45,17 @@ class Options:
     folding: Folding = field(default_factory=Folding)
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{2,60}", self.part):
-            raise LutraError(
-                "this is not a part number", found=self.part, expected=f"e.g. {DEFAULT_PART}"
-            )
+        # Only what find_part spells reaches the tools' scripts.
+        object.__setattr__(self, "part", find_part(self.part).number)
         if not 0.1 <= self.clock <= 1000:
             raise LutraError(
                 "the clock period is out of range", found=self.clock, expected="0.1 to 1000 ns"
             )
+
+    @property
+    def target(self) -> Target:
+        """What the design is made for."""
+        return Target(find_part(self.part), self.clock)
 
 
 def project_files(

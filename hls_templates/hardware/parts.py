@@ -1,8 +1,23 @@
-"""FPGAs: what each has."""
+"""FPGAs: what each has, found by part number or by the board that it is on."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+from ...frontend.errors import LutraError
+from .devices import BOARDS, DEVICES
+
+_ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.()+-]{1,59}")
+_SEVEN = re.compile(r"(i?)-?([a-z]{2,3}\d{3,4})-([1-3](?:l|li|le|q|m)?)")
+_ULTRA = re.compile(r"-([a-z]{4}\d{3,4})-([1-3](?:l|lv|lp|lvlp)?)-([a-z])(-es\d)?")
+_VERSAL = re.compile(
+    r"-([a-z]{4}\d{3,4})-([1-3](?:mp|mhp|hp|lp|llp|mlp|mlli|lli|l|m|h)?)-([a-z])(-s)?(-es\d)?"
+)
+
+
+class PartError(LutraError):
+    """A text names no part that is known."""
 
 
 @dataclass(frozen=True)
@@ -26,3 +41,102 @@ class Part:
     bram18: int
     uram: int
     dsp_type: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a design is made for: a part, and the clock's period in ns."""
+
+    part: Part
+    clock: float
+
+
+def find_part(text: str) -> Part:
+    """The FPGA of a full part number, of a device (in its usual package), or of a board.
+
+    Case does not count, and in boards' names neither do hyphens and spaces.
+
+    Raises:
+        PartError: there is none; the message names what is near.
+    """
+    if not _ALLOWED.fullmatch(text):
+        raise PartError(
+            "this is not a part number", found=text, expected="e.g. xczu7ev-ffvc1156-2-e or KV260"
+        )
+    key = _key(text)
+    for name, number in BOARDS.items():
+        if _key(name) in (key, f"amd{key}", f"alveo{key}"):
+            return _part(_device_of(number), number)
+    text = text.lower()
+    if text in DEVICES:
+        return _part(text, text + DEVICES[text].tail)
+    device = _device_of(text)
+    if device and (number := _full_number(device, text.removeprefix(device))):
+        return _part(device, number)
+    raise _unknown(text, device)
+
+
+def dsp_type(family: str) -> str:
+    """The DSP slice of a family."""
+    if family.startswith("Versal"):
+        return "DSP58"
+    return "DSP48E1" if family.endswith(("-7", "-7000")) else "DSP48E2"
+
+
+def _key(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+def _device_of(text: str) -> str:
+    """The known device that a part number begins with; empty if there is none."""
+    return max((device for device in DEVICES if text.startswith(device)), key=len, default="")
+
+
+def _full_number(device: str, tail: str) -> str | None:
+    """The part number as tools spell it; None if the tail is not a package and a speed grade."""
+    kind = dsp_type(DEVICES[device].family)
+    if kind == "DSP48E1":
+        if seven := _SEVEN.fullmatch(tail):
+            return f"{device}{seven[1]}{seven[2]}-{seven[3].upper()}"
+        return None
+    found = (_VERSAL if kind == "DSP58" else _ULTRA).fullmatch(tail)
+    if not found:
+        return None
+    package, speed, grade, *rest = found.groups("")
+    ending = "".join(part.upper() if part == "-s" else part for part in rest)
+    return f"{device}-{package}-{speed.upper()}-{grade}{ending}"
+
+
+def _part(device: str, number: str) -> Part:
+    row = DEVICES[device]
+    return Part(
+        number,
+        device,
+        row.family,
+        row.lut,
+        row.ff,
+        row.dsp,
+        row.bram18,
+        row.uram,
+        dsp_type(row.family),
+    )
+
+
+def _unknown(text: str, device: str) -> PartError:
+    """The error for a text that names no part, with what is near it."""
+    from difflib import get_close_matches
+
+    if device:
+        return PartError(
+            f"this is no part number of {device}",
+            found=text,
+            expected=f"e.g. {device}{DEVICES[device].tail}",
+        )
+    names = {_key(name): name for name in (*BOARDS, *DEVICES)}
+    near = get_close_matches(_key(text), names, n=4, cutoff=0.5)
+    return PartError(
+        "this is not a part number or board that is known",
+        found=text,
+        expected="near it are " + ", ".join(names[key] for key in near) if near else None,
+        remedy=f"Known are {len(DEVICES)} devices in all their packages, and {len(BOARDS)} boards",
+    )
