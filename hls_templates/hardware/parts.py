@@ -64,9 +64,9 @@ def find_part(text: str) -> Part:
             "this is not a part number", found=text, expected="e.g. xczu7ev-ffvc1156-2-e or KV260"
         )
     key = _key(text)
-    for name, number in BOARDS.items():
+    for name, on_board in BOARDS.items():
         if _key(name) in (key, f"amd{key}", f"alveo{key}"):
-            return _part(_device_of(number), number)
+            return _part(_device_of(on_board), on_board)
     text = text.lower()
     if text in DEVICES:
         return _part(text, text + DEVICES[text].tail)

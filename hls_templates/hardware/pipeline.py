@@ -1,0 +1,298 @@
+"""How deep each kernel's pipeline is: cycles from an iteration's start to its writes.
+
+An estimate.  Operations follow each other along the longest path through the kernel, as a scheduler
+of HLS places them: one that fits in what is left of a cycle is chained, else it starts in the next;
+one that takes longer than a cycle takes several.  A cycle has 73 % of the clock's period, since
+Vitis HLS keeps 27 % for what it does not know.
+
+Delays are of the magnitude that schedules of Vitis HLS show for speed grade -1 of 7 series and -2
+of UltraScale+.  The model is monotone: a slower clock never makes a pipeline deeper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from ...frontend.graph import Node
+from ...frontend.ops import MaxPool, Mul, Relu
+from ...quantize.cast import Cast
+from ...quantize.exact_ops import Clamp, Combine, Leaky, Square
+from ...quantize.fixed import FixedOp
+from ...quantize.float_index import FloatIndex
+from ...quantize.formats import Overflow, Rounding
+from ...quantize.lut import Lut
+from ..plan import (
+    AnyProcess,
+    BelowMaxProcess,
+    Cell,
+    ConcatProcess,
+    DenseProcess,
+    DuplicateProcess,
+    Elementwise,
+    GroupedProcess,
+    MapArrayProcess,
+    MapProcess,
+    MapRowProcess,
+    MatMulProcess,
+    NarrowProcess,
+    Plan,
+    PoolProcess,
+    RearrangeProcess,
+    RecurrenceProcess,
+    WidenProcess,
+    WindowProcess,
+)
+from .memory import weight_memory
+from .parts import Target
+from .resources import multiplier
+
+USABLE = 0.73
+"""Share of the clock's period that operations may take."""
+
+
+@dataclass(frozen=True, order=True)
+class Moment:
+    """A point in an iteration: the cycle, and ns since its start."""
+
+    cycle: int
+    ns: float
+
+
+START = Moment(0, 0.0)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How long operations take, in ns, and how they fall into cycles.
+
+    Attributes:
+        period: what operations may take of a cycle.
+        level: a LUT and its wires.
+        carry: one bit of a carry chain.
+        block: from a block RAM's clock to its data.
+        product: of a DSP slice without its inner registers.
+    """
+
+    period: float
+    level: float
+    carry: float
+    block: float
+    product: float
+
+    @classmethod
+    def of(cls, target: Target) -> Clock:
+        """The clock of a target."""
+        period = USABLE * target.clock
+        if target.part.dsp_type == "DSP48E1":
+            return cls(period, 0.9, 0.03, 2.0, 5.0)
+        return cls(period, 0.5, 0.015, 1.2, 3.5)
+
+    def after(self, moment: Moment, ns: float) -> Moment:
+        """The end of an operation of logic that starts at ``moment`` or later."""
+        if moment.ns + ns <= self.period:
+            return Moment(moment.cycle, moment.ns + ns)
+        first = moment.cycle + (moment.ns > 0)
+        if ns <= self.period:
+            return Moment(first, ns)
+        return Moment(first + math.ceil(ns / self.period), 0.0)
+
+    def stages(self, moment: Moment, count: int) -> Moment:
+        """``count`` registers later."""
+        return Moment(moment.cycle + (moment.ns > 0) + count, 0.0)
+
+    def add(self, moment: Moment, bits: int) -> Moment:
+        """A sum, a difference or a comparison."""
+        return self.after(moment, 2 * self.level + bits * self.carry)
+
+    def select(self, moment: Moment, values: int = 2) -> Moment:
+        """One of several values."""
+        return self.after(moment, self.level * max(1, math.ceil(math.log(values, 4))))
+
+    def multiply(self, moment: Moment, a_bits: int, b_bits: int, kind: str) -> Moment:
+        """A product."""
+        if kind == "lut":
+            levels = math.ceil(math.log2(min(a_bits, b_bits) + 1))
+            for _ in range(levels):
+                moment = self.add(moment, a_bits + b_bits)
+            return moment
+        wide = max(a_bits, b_bits) > 18 or min(a_bits, b_bits) > 17
+        stages = min(3, math.ceil(self.product / self.period)) if self.period >= 5 else 3
+        # The halves' products of a wide one are added in a second DSP slice.
+        return self.stages(moment, stages + wide)
+
+    def read(self, moment: Moment, bits: int, words: int, kind: str) -> Moment:
+        """A word of a memory."""
+        if words <= 1:
+            return moment
+        if kind == "lutram":
+            return self.select(self.stages(moment, 1), max(2, words // 64))
+        return self.after(self.stages(moment, 1), self.block)
+
+
+def pipeline_depth(plan: Plan, process: AnyProcess, target: Target) -> int:
+    """Cycles from the start of an iteration to its writes, at least 1.
+
+    Of a process with several loops it is that of the longest.
+    """
+    paths = _Paths(plan, Clock.of(target))
+    end = paths.end(process)
+    return max(1, end.cycle + (end.ns > 0))
+
+
+class _Paths:
+    """The longest path of each kernel.  ``_in`` and ``_out`` are an access of a FIFO."""
+
+    def __init__(self, plan: Plan, clock: Clock) -> None:
+        self.plan = plan
+        self.clock = clock
+
+    def _in(self) -> Moment:
+        return self.clock.after(START, 2 * self.clock.level)
+
+    def _out(self, moment: Moment) -> Moment:
+        return self.clock.after(moment, self.clock.level)
+
+    def _width(self, value: str) -> int:
+        return self.plan.format(value).width
+
+    def end(self, process: AnyProcess) -> Moment:
+        """When the last write of an iteration is done."""
+        match process:
+            case DenseProcess() | GroupedProcess():
+                moment = self._products(process)
+            case MatMulProcess():
+                moment = self._matmul(process)
+            case WindowProcess() | RearrangeProcess():
+                moment = self._moved(process)
+            case PoolProcess():
+                moment = self._pool(process)
+            case BelowMaxProcess():
+                bits = self._width(process.node.output)
+                moment = self.clock.read(self._in(), bits, process.length, "bram")
+                moment = self._post(self.clock.add(moment, bits), process.post)
+            case MapProcess() | MapRowProcess() | MapArrayProcess() | ConcatProcess():
+                moment = self._post(self.clock.select(self._in()), process.post)
+            case RecurrenceProcess():
+                moment = self._recurrence(process)
+            case WidenProcess() | NarrowProcess():
+                moment = self.clock.select(self._in(), process.factor)
+            case DuplicateProcess():
+                moment = self._in()
+            case _:
+                assert_never(process)
+        return self._out(moment)
+
+    def _products(self, process: DenseProcess | GroupedProcess) -> Moment:
+        x, weight = process.node.inputs[:2]
+        result, fold = self._width(process.node.output), process.fold
+        lanes = process.across * fold.pe if isinstance(process, GroupedProcess) else fold.pe
+        bits = lanes * fold.simd * self._width(weight)
+        words = math.prod(self.plan.graph.shapes[weight]) // (lanes * fold.simd)
+        row = self.clock.read(START, bits, words, weight_memory(bits, words, fold.memory))
+        operand = max(row, self.clock.select(self._in()))
+        widths = self._width(x), self._width(weight)
+        moment = self.clock.multiply(operand, *widths, multiplier(*widths, fold.multiply))
+        return self._post(self._summed(moment, fold.simd, result), process.post)
+
+    def _summed(self, moment: Moment, terms: int, bits: int) -> Moment:
+        """A tree of adders, and the accumulator behind it."""
+        for _ in range(math.ceil(math.log2(terms))):
+            moment = self.clock.add(moment, bits)
+        return self.clock.add(self.clock.select(moment), bits)
+
+    def _matmul(self, process: MatMulProcess) -> Moment:
+        widths = [self._width(x) for x in process.node.inputs]
+        kept = process.inner * process.columns // process.fold.simd
+        operand = self.clock.read(self._in(), widths[1], kept, "bram")
+        kind = multiplier(widths[0], widths[1], process.fold.multiply)
+        moment = self.clock.multiply(operand, widths[0], widths[1], kind)
+        result = self._width(process.node.output)
+        return self._post(self._summed(moment, process.fold.simd, result), process.post)
+
+    def _moved(self, process: WindowProcess | RearrangeProcess) -> Moment:
+        """Addresses from counters, and the frame or rows that are kept."""
+        moment = self.clock.add(self.clock.add(START, 16), 16)
+        moment = self.clock.read(moment, 1, 1024, "bram")
+        moment = max(self.clock.select(moment, 4), self._in())
+        return moment if isinstance(process, WindowProcess) else self._post(moment, process.post)
+
+    def _pool(self, process: PoolProcess) -> Moment:
+        folds = process.channels // process.pe
+        best = self.clock.select(START, folds)
+        bits = self._width(process.node.output)
+        moment = self.clock.add(max(best, self._in()), bits)
+        if isinstance(process.node.op, MaxPool):
+            moment = self.clock.select(moment)
+        return self._post(self.clock.select(moment), process.post)
+
+    def _recurrence(self, process: RecurrenceProcess) -> Moment:
+        """The longest of the loops: of a cell, or of its products."""
+        ends = []
+        for cell in process.cells:
+            ends.append(self._cell(process, cell))
+            widths = self._width(cell.dense[0].inputs[0]), cell.weight.width
+            bits = process.fold.pe * process.fold.simd * cell.weight.width
+            words = len(cell.dense) * process.units**2 // (process.fold.pe * process.fold.simd)
+            kind = weight_memory(bits, words, process.fold.memory)
+            moment = self.clock.read(START, bits, words, kind)
+            kind_of = multiplier(*widths, process.fold.multiply)
+            moment = self.clock.multiply(moment, *widths, kind_of)
+            ends.append(self._summed(moment, process.fold.simd, cell.acc.width))
+        return max(ends)
+
+    def _cell(self, process: RecurrenceProcess, cell: Cell) -> Moment:
+        words = process.units // process.lanes
+        arrived = self.clock.select(self.clock.read(START, 1, words, "lutram"), words)
+        known = dict.fromkeys((*process.kept, *process.loop.parts), arrived)
+        known |= {node.output: arrived for node in cell.dense}
+        return self._nodes(known, cell.nodes)[cell.result]
+
+    def _post(self, moment: Moment, function: Elementwise) -> Moment:
+        known = dict.fromkeys(function.operands, moment)
+        return self._nodes(known, function.nodes).get(function.result, moment)
+
+    def _nodes(
+        self, known: Mapping[str, Moment], nodes: Sequence[Node[FixedOp]]
+    ) -> dict[str, Moment]:
+        """When each value is there."""
+        sources = self.plan.sources
+        times = {sources.get(name, name): moment for name, moment in known.items()}
+        for node in nodes:
+            inputs = (sources.get(name, name) for name in node.inputs)
+            moment = max((times[name] for name in inputs if name in times), default=START)
+            times[node.output] = self._node(moment, node)
+        return times | {name: times[sources.get(name, name)] for name in known}
+
+    def _node(self, moment: Moment, node: Node[FixedOp]) -> Moment:
+        bits = self._width(node.output)
+        clock = self.clock
+        match node.op:
+            case Relu():
+                return clock.after(moment, clock.level)
+            case Clamp():
+                return clock.select(clock.add(moment, bits))
+            case Cast(format=format_, rounding=rounding, overflow=overflow):
+                if rounding not in (Rounding.TRN,):
+                    moment = clock.add(moment, format_.width)
+                return moment if overflow is Overflow.WRAP else clock.after(moment, 2 * clock.level)
+            case Square():
+                width = self._width(node.inputs[0])
+                return clock.multiply(moment, width, width, multiplier(width, width))
+            case Mul() | Leaky() as op:
+                a, b = (self._width(name) for name in node.inputs[:2])
+                moment = clock.multiply(moment, a, b, multiplier(a, b))
+                return clock.select(moment) if isinstance(op, Leaky) else moment
+            case Combine():
+                return clock.add(moment, bits)
+            case FloatIndex():
+                # The leading one, and a shift by its position.
+                depth = math.ceil(math.log2(self._width(node.inputs[0]) + 1))
+                return clock.after(clock.after(moment, depth * clock.level), depth * clock.level)
+            case Lut():
+                words = 1 << self._width(node.inputs[0])
+                return clock.read(moment, bits, words, weight_memory(bits, words))
+            case op:
+                raise AssertionError(f"{op} is not a function of single values")
