@@ -1,11 +1,38 @@
-"""When each process touches its streams, were it never to wait: see docs/hardware.md."""
+"""When each process touches its streams, were it never to wait: see docs/hardware.md.
+
+The loops here are those of the kernels in ``include/lutra``, which say why they are so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
+
+import numpy as np
 
 from ...frontend.ops import Array
+from ..plan import (
+    AnyProcess,
+    BelowMaxProcess,
+    ConcatProcess,
+    DenseProcess,
+    DuplicateProcess,
+    GroupedProcess,
+    MapArrayProcess,
+    MapProcess,
+    MapRowProcess,
+    MatMulProcess,
+    NarrowProcess,
+    Plan,
+    PoolProcess,
+    RearrangeProcess,
+    RecurrenceProcess,
+    WidenProcess,
+    WindowProcess,
+)
+from .parts import Target
+from .pipeline import pipeline_depth
 
 
 @dataclass(frozen=True)
@@ -27,3 +54,222 @@ class Schedule:
     period: int
     reads: Mapping[str, Array]
     writes: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One pipelined loop of a call.
+
+    Attributes:
+        trips: its iterations.
+        reads, writes: for each stream the iterations that touch it, in order.
+    """
+
+    trips: int
+    reads: Mapping[str, Array] = field(default_factory=dict)
+    writes: Mapping[str, Array] = field(default_factory=dict)
+
+
+def schedule(plan: Plan, process: AnyProcess, target: Target) -> Schedule:
+    """When ``process`` touches its streams in a call that never waits."""
+    return lay(process, pipeline_depth(plan, process, target), loops(plan, process))
+
+
+def schedules(plan: Plan, target: Target) -> dict[str, Schedule]:
+    """The schedule of each process, by its name."""
+    return {process.name: schedule(plan, process, target) for process in plan.processes}
+
+
+def lay(process: AnyProcess, depth: int, parts: Iterable[Loop]) -> Schedule:
+    """Loops one after the other, as docs/hardware.md separates them."""
+    drain = max(depth - 1, 1)
+    reads: dict[str, list[Array]] = {name: [] for name in process.reads}
+    writes: dict[str, list[Array]] = {name: [] for name in process.writes}
+    start = 1
+    for loop in parts:
+        if not loop.trips:
+            continue
+        for found, touched in ((reads, loop.reads), (writes, loop.writes)):
+            for name, iterations in touched.items():
+                found[name].append(iterations + start)
+        start += loop.trips + drain + 1
+    return Schedule(
+        process.name,
+        depth,
+        start,
+        {name: _joined(pieces) for name, pieces in reads.items()},
+        {name: _joined(pieces) for name, pieces in writes.items()},
+    )
+
+
+def _joined(pieces: list[Array]) -> Array:
+    cycles = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    return np.ascontiguousarray(cycles, np.int64)
+
+
+def loops(plan: Plan, process: AnyProcess) -> Iterator[Loop]:
+    """The pipelined loops of one call, in the order of the kernel."""
+    match process:
+        case DenseProcess():
+            folds = process.inputs // process.fold.simd
+            groups = process.outputs // process.fold.pe
+            yield _products(process, process.positions, folds, groups, process.reads[0])
+        case GroupedProcess():
+            yield _grouped(process)
+        case MatMulProcess():
+            yield from _matmul(process, plan.streams[process.reads[1]].beats)
+        case WindowProcess():
+            yield from _window(process)
+        case PoolProcess():
+            folds = process.channels // process.pe
+            yield _steps(
+                process,
+                process.positions * process.window * folds,
+                writes=_runs(process.positions, process.window * folds, -folds),
+            )
+        case MapProcess() | MapArrayProcess() | DuplicateProcess():
+            yield _steps(process, process.beats)
+        case MapRowProcess():
+            beats = process.rows * process.beats_a_row
+            values, factors = process.reads
+            every = np.arange(beats)
+            yield Loop(
+                beats,
+                {values: every, factors: every[:: process.beats_a_row]},
+                {process.writes[0]: every},
+            )
+        case BelowMaxProcess():
+            row = 2 * process.length
+            yield _steps(
+                process,
+                process.rows * row,
+                reads=_runs(process.rows, row, process.length),
+                writes=_runs(process.rows, row, -process.length),
+            )
+        case RearrangeProcess():
+            order, beats = process.order, plan.streams[process.writes[0]].beats
+            yield _steps(
+                process,
+                max(order.lead + beats, order.in_beats),
+                reads=np.arange(order.in_beats),
+                writes=np.arange(order.lead, order.lead + beats),
+            )
+        case ConcatProcess():
+            (first, second), (a, b), row = process.reads, process.beats, sum(process.beats)
+            yield Loop(
+                process.outer * row,
+                {first: _runs(process.outer, row, a), second: _runs(process.outer, row, -b)},
+                {process.writes[0]: np.arange(process.outer * row)},
+            )
+        case RecurrenceProcess():
+            yield from _recurrence(process)
+        case WidenProcess():
+            steps = np.arange(process.beats * process.factor)
+            yield _steps(process, steps.size, writes=steps[process.factor - 1 :: process.factor])
+        case NarrowProcess():
+            steps = np.arange(process.beats * process.factor)
+            yield _steps(process, steps.size, reads=steps[:: process.factor])
+        case _:
+            assert_never(process)
+
+
+def _steps(
+    process: AnyProcess, trips: int, reads: Array | None = None, writes: Array | None = None
+) -> Loop:
+    """A loop that touches all its streams in the given iterations, or in every one."""
+    every = np.arange(trips)
+    return Loop(
+        trips,
+        dict.fromkeys(process.reads, every if reads is None else reads),
+        dict.fromkeys(process.writes, every if writes is None else writes),
+    )
+
+
+def _runs(count: int, row: int, length: int) -> Array:
+    """The first ``length`` of each ``row`` of iterations, or the last if it is negative."""
+    within = np.arange(length) if length >= 0 else np.arange(row + length, row)
+    return (np.arange(0, count * row, row)[:, None] + within).ravel()
+
+
+def _products(
+    process: DenseProcess | MatMulProcess, rows: int, folds: int, groups: int, operand: str
+) -> Loop:
+    """Vectors times a matrix: one fold of one group of outputs in an iteration."""
+    steps = folds * groups
+    return Loop(
+        rows * steps,
+        {operand: _runs(rows, steps, folds)},
+        {process.writes[0]: np.arange(folds - 1, rows * steps, folds)},
+    )
+
+
+def _grouped(process: GroupedProcess) -> Loop:
+    parts = process.outputs // process.fold.pe
+    folds = process.inputs // process.fold.simd
+    groups = process.groups // process.across
+    tap = groups * folds * parts
+    last = (process.taps - 1) * tap + (folds - 1) * parts
+    results = last + _runs(groups, folds * parts, parts)
+    trips = process.positions * process.taps * tap
+    starts = np.arange(0, trips, process.taps * tap)
+    return _steps(
+        process,
+        trips,
+        reads=np.arange(0, trips, parts),
+        writes=(starts[:, None] + results).ravel(),
+    )
+
+
+def _matmul(process: MatMulProcess, beats: int) -> Iterator[Loop]:
+    folds = process.inner // process.fold.simd
+    groups = process.columns // process.fold.pe
+    kept = beats // process.batches
+    load = Loop(kept, {process.reads[1]: np.arange(kept)})
+    multiply = _products(process, process.rows, folds, groups, process.reads[0])
+    for _ in range(process.batches):
+        yield load
+        yield multiply
+
+
+def _window(process: WindowProcess) -> Iterator[Loop]:
+    """The rows that the first windows need; then, for each row of windows, the next ones."""
+    window, (height, width, channels) = process.window, process.image
+    (source,), (result,) = process.reads, process.writes
+    folds = channels // process.lanes
+    row, stride = width * folds, window.stride[0]
+    out_h, out_w = window.infer(process.image)[:2]
+    first = (window.kernel[0] - 1) * window.dilation[0] + 1 - window.pad[0][0]
+    rows = min(max(first, 0), height)
+    yield Loop(rows * row, {source: np.arange(rows * row)})
+    emit, fetch = out_w * window.size * folds, stride * row
+    every = np.arange(max(emit, fetch))
+    for oh in range(out_h):
+        needed = first + (oh + 1) * stride
+        limit = height if oh == out_h - 1 else min(needed, height)
+        arrive = min(max(limit - rows, 0), stride)
+        rows += arrive
+        yield Loop(every.size, {source: every[: arrive * row]}, {result: every[:emit]})
+
+
+def _recurrence(process: RecurrenceProcess) -> Iterator[Loop]:
+    loop, (source,), (result,) = process.loop, process.reads, process.writes
+    folds = process.units // process.lanes
+    beats = len(loop.parts) * folds
+    groups = process.units // process.fold.pe
+    products = groups * (process.units // process.fold.simd)
+    if loop.reverse:
+        frame = process.steps * beats
+        yield Loop(frame, {source: np.arange(frame)})
+    for step in range(process.steps):
+        for i, cell in enumerate(process.cells):
+            load = 0 if i or loop.reverse else beats
+            rows = len(cell.dense) * products
+            yield Loop(max(rows, load), {source: np.arange(load)})
+            leaves = step == process.steps - 1 if loop.last else not loop.reverse
+            if i == len(process.cells) - 1 and leaves:
+                yield Loop(folds, writes={result: np.arange(folds)})
+            else:
+                yield Loop(folds)
+    if loop.reverse and not loop.last:
+        frame = process.steps * folds
+        yield Loop(frame, writes={result: np.arange(frame)})
