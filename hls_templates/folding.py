@@ -102,20 +102,3 @@ def _fits(key: str, value: Any) -> bool:
             return value in get_args(Memory)
         case _:
             return False
-
-
-def divide(layer: str, what: str, lanes: int, size: int) -> int:
-    """``size / lanes``, if it is whole.
-
-    Raises:
-        FoldingError: it is not; the message lists what would fit.
-    """
-    if size % lanes:
-        fitting = [n for n in range(1, size + 1) if size % n == 0]
-        raise FoldingError(
-            f"{what} does not divide the layer",
-            node=layer,
-            found=f"{what} {lanes} for {size}",
-            expected=f"one of {', '.join(map(str, fitting))}",
-        )
-    return size // lanes

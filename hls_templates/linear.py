@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..frontend.ops import Conv, Dense, MatMul, Window
 from .clusters import Part
-from .folding import Fold, FoldingError, divide
+from .folding import Fold
 from .plan import (
     DenseProcess,
     GroupedProcess,
@@ -24,13 +24,9 @@ def dense_fold(site: Site, part: Part) -> Fold:
 
     In a recurrent layer it is the loop's; the product with the inputs, which runs ahead of the
     loop, takes as much of ``simd`` as divides the inputs.
-
-    Raises:
-        FoldingError: ``pe`` does not divide the loop's units.
     """
-    fold, layer = site.fold(part), site.layer(part)
-    if layer in site.units:
-        divide(layer, "pe", fold.pe, site.units[layer])
+    fold = site.fold(part)
+    if site.layer(part) in site.units:
         inputs = site.graph.shapes[part.node.inputs[1]][-2]
         return replace(fold, simd=math.gcd(fold.simd, inputs))
     return fold
@@ -43,8 +39,6 @@ def linear(site: Site, part: Part, op: Dense | Conv) -> str:
     node, layer, fold = part.node, site.layer(part), dense_fold(site, part)
     x = node.inputs[0]
     weight = site.graph.shapes[node.inputs[1]]
-    divide(layer, "simd", fold.simd, weight[-2])
-    divide(layer, "pe", fold.pe, weight[-1])
     reads = site.wiring.read(x, fold.simd, layer)
     if isinstance(op, Conv):
         reads = windows(site, op.window, x, reads, fold.simd, layer, 0)
@@ -67,28 +61,14 @@ def linear(site: Site, part: Part, op: Dense | Conv) -> str:
 def grouped_fold(site: Site, part: Part, op: Conv) -> tuple[int, Fold]:
     """Groups at a time, and the fold of one of them.
 
-    ``pe`` divides a group's outputs, or is a multiple of them: then so many groups are computed
-    side by side, each with all its inputs.
-
-    Raises:
-        FoldingError: it is neither.
+    Where ``pe`` is a multiple of a group's outputs, so many groups are computed side by side, each
+    with all its inputs.
     """
-    fold, layer = site.fold(part), site.layer(part)
-    inputs, outputs = site.graph.shapes[part.node.inputs[1]][-2:]
-    outputs //= op.groups
-    divide(layer, "simd", fold.simd, inputs)
+    fold = site.fold(part)
+    outputs = site.graph.shapes[part.node.output][-1] // op.groups
     if outputs % fold.pe == 0:
         return 1, fold
-    across = fold.pe // outputs
-    if fold.simd == inputs and fold.pe == across * outputs and op.groups % across == 0:
-        return across, replace(fold, pe=outputs, simd=inputs)
-    fitting = [n for n in range(1, outputs + 1) if outputs % n == 0]
-    wider = [n * outputs for n in range(2, op.groups + 1) if op.groups % n == 0]
-    raise FoldingError(
-        "pe does not fit the groups",
-        found=f"pe {fold.pe}, simd {fold.simd} for {op.groups} groups of {inputs} to {outputs}",
-        expected=f"pe one of {fitting}, or one of {wider} with simd {inputs}",
-    )
+    return fold.pe // outputs, replace(fold, pe=outputs)
 
 
 def _grouped(site: Site, part: Part, op: Conv) -> str:
@@ -150,8 +130,6 @@ def matmul(site: Site, part: Part, op: MatMul) -> str:
     a, b = node.inputs
     *batches, rows, inner = site.graph.shapes[a]
     columns = site.graph.shapes[node.output][-1]
-    divide(layer, "simd", fold.simd, inner)
-    divide(layer, "pe", fold.pe, columns)
     reads = (
         site.wiring.read(a, fold.simd, layer),
         site.wiring.read(b, fold.simd if op.transposed else fold.pe, layer),

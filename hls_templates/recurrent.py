@@ -12,7 +12,6 @@ from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.formats import Format
 from ..quantize.recurrence import Recurrence
 from .clusters import Part, is_elementwise
-from .folding import divide
 from .plan import Cell, RecurrenceProcess
 from .site import Site
 
@@ -30,8 +29,6 @@ def recurrence(site: Site, part: Part, loop: Recurrence) -> str:
     x, layer, fold = part.node.inputs[0], site.layer(part), site.fold(part)
     steps, width = site.graph.shapes[x]
     units = width // len(loop.parts)
-    divide(layer, "simd", fold.simd, units)
-    divide(layer, "pe", fold.pe, units)
     lanes = recurrence_lanes(site, part)
     reads = site.wiring.read(x, lanes, layer)
     beats = units // lanes * (1 if loop.last else steps)

@@ -8,6 +8,7 @@ from ..quantize.fixed import FixedGraph
 from ..quantize.recurrence import Recurrence
 from .clusters import Part
 from .folding import Fold, Folding
+from .legal import expect_legal
 from .plan import Elementwise
 from .wiring import Wiring
 
@@ -46,8 +47,14 @@ class Site:
         return self.graph.layers[part.node.name]
 
     def fold(self, part: Part) -> Fold:
-        """The parallelism of a part's layer."""
-        return self._folding.fold(self.layer(part))
+        """The parallelism of a part's layer.
+
+        Raises:
+            FoldingError: the part cannot have it.
+        """
+        fold = self._folding.fold(self.layer(part))
+        expect_legal(self.graph, part.node, fold)
+        return fold
 
     def post(self, part: Part, *operands: str) -> Elementwise:
         """The part's elementwise nodes as a function of ``operands``."""

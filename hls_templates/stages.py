@@ -9,7 +9,6 @@ from ..frontend.ops import Concat, Conv, Dense, MatMul, MaxPool, ReduceSum, SumP
 from ..quantize.exact_ops import BelowMax, Rearrange
 from ..quantize.recurrence import Recurrence
 from .clusters import Part, is_elementwise, is_map
-from .folding import divide
 from .linear import dense_fold, grouped_fold, linear, matmul, windows
 from .moves import concat, concat_lanes, rearrange, rearrange_lanes
 from .plan import (
@@ -84,7 +83,6 @@ def _pool(site: Site, part: Part, window: Window) -> str:
     node, layer, pe = part.node, site.layer(part), site.fold(part).pe
     x = node.inputs[0]
     shape = site.graph.shapes[node.output]
-    divide(layer, "pe", pe, shape[-1])
     reads = site.wiring.read(x, pe, layer)
     fill = site.graph.formats[site.wiring.source(x)].low if isinstance(node.op, MaxPool) else 0
     reads = windows(site, window, x, reads, pe, layer, fill)
@@ -141,15 +139,9 @@ def _below_max(site: Site, part: Part) -> str:
     return stream
 
 
-def _map_lanes(site: Site, part: Part) -> int:
-    lanes = lanes_in(site, part)
-    divide(site.layer(part), "pe", lanes, site.graph.shapes[part.node.inputs[0]][-1])
-    return lanes
-
-
 def _map(site: Site, part: Part) -> str:
     """A function of one stream, or of two side by side."""
-    pe = _map_lanes(site, part)
+    pe = lanes_in(site, part)
     reads = tuple(site.wiring.read(value, pe, site.layer(part)) for value in part.reads)
     stream = site.wiring.stream(part.result, part.result, pe)
     site.wiring.processes.append(
@@ -175,7 +167,7 @@ def _broadcast(site: Site, part: Part) -> str:
             found=site.graph.shapes[other],
             expected=f"{shape}, or one value a row",
         )
-    pe = _map_lanes(site, part)
+    pe = lanes_in(site, part)
     reads = [site.wiring.read(x, pe, site.layer(part))]
     if not constant:
         reads.append(site.wiring.read(other, 1, site.layer(part)))

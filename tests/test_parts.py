@@ -91,7 +91,7 @@ def test_a_recurrent_layer_refuses_what_does_not_divide_its_units(fold: Fold) ->
     [
         (
             Fold(4, 1),
-            r"simd 1 for 3 groups of 2 to 2; expected pe one of \[1, 2\], or one of \[6\]",
+            "pe 4, simd 1; expected pe one of 1, 2, or one of 6 with simd 2",
         ),
         (Fold(4, 2), "pe does not fit the groups"),
         (Fold(1, 3), "simd does not divide"),

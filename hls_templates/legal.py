@@ -1,0 +1,159 @@
+"""Which folds a layer can have: one definition for the planner and for exploration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..frontend.graph import Node
+from ..frontend.ops import Concat, Conv, Dense, MatMul, MaxPool, ReduceSum, SumPool
+from ..quantize.exact_ops import BelowMax, Rearrange
+from ..quantize.fixed import FixedGraph, FixedOp
+from ..quantize.recurrence import Recurrence
+from .clusters import find_parts
+from .folding import Fold, FoldingError
+from .orders import keeps_last_axis
+from .plan import find_sources
+
+
+@dataclass(frozen=True)
+class Legal:
+    """Any of ``pes`` with any of ``simds``, ascending; none where every number will do.
+
+    Attributes:
+        wide: what else ``pe`` can be with the largest of ``simds``, ascending.
+    """
+
+    pes: tuple[int, ...]
+    simds: tuple[int, ...]
+    wide: tuple[int, ...] = ()
+
+    def allows(self, pe: int, simd: int) -> bool:
+        """Whether a layer can have this fold."""
+        if self.simds and simd not in self.simds:
+            return False
+        return not self.pes or pe in self.pes or (pe in self.wide and simd == self.simds[-1])
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Every ``(pe, simd)`` that makes a difference."""
+        simds = self.simds or (1,)
+        narrow = [(pe, simd) for pe in self.pes or (1,) for simd in simds]
+        return narrow + [(pe, simds[-1]) for pe in self.wide]
+
+
+def legal_folds(graph: FixedGraph, node: Node[FixedOp]) -> Legal:
+    """The folds that the process with this head can have.
+
+    Rearrangements and joins take as much of ``pe`` as divides their last axis, so theirs are those
+    that divide it; anything else is allowed there as well (see :func:`expect_legal`).
+    """
+    shape = graph.shapes[node.inputs[0]]
+    match node.op:
+        case Dense():
+            inputs, outputs = graph.shapes[node.inputs[1]]
+            units = _units(graph, node)
+            return Legal(divisors(units or outputs), () if units else divisors(inputs))
+        case Conv(groups=1):
+            inputs, outputs = graph.shapes[node.inputs[1]][-2:]
+            return Legal(divisors(outputs), divisors(inputs))
+        case Conv(groups=groups):
+            inputs, outputs = graph.shapes[node.inputs[1]][-2:]
+            outputs //= groups
+            wide = tuple(n * outputs for n in divisors(groups)[1:])
+            return Legal(divisors(outputs), divisors(inputs), wide)
+        case MatMul():
+            return Legal(divisors(graph.shapes[node.output][-1]), divisors(shape[-1]))
+        case Recurrence() as loop:
+            each = divisors(shape[-1] // len(loop.parts))
+            return Legal(each, each)
+        case ReduceSum() | BelowMax():
+            return Legal((), ())
+        case Rearrange() as op if not keeps_last_axis(op, shape):
+            return Legal((), ())
+        case Concat():
+            return Legal(divisors(math.gcd(*(graph.shapes[x][-1] for x in node.inputs))), ())
+        case MaxPool() | SumPool() | _:
+            return Legal(divisors(shape[-1]), ()) if shape[-1] > 1 else Legal((), ())
+
+
+def layer_folds(graph: FixedGraph) -> dict[str, Legal]:
+    """For each layer with processes the folds that all of them can have, in the network's order."""
+    found: dict[str, Legal] = {}
+    yielding: dict[str, Legal] = {}  # of processes that take what they can of pe
+    for part in find_parts(graph, find_sources(graph)):
+        layer, legal = graph.layers[part.node.name], legal_folds(graph, part.node)
+        into = yielding if _yields(part.node) else found
+        into[layer] = _both(into.get(layer, Legal((), ())), legal)
+    return {
+        layer: found[layer] if layer in found else yielding[layer]
+        for layer in dict.fromkeys([*yielding, *found])
+    }
+
+
+def _yields(node: Node[FixedOp]) -> bool:
+    return isinstance(node.op, Rearrange | Concat | ReduceSum | BelowMax)
+
+
+def _both(one: Legal, other: Legal) -> Legal:
+    """What both allow."""
+
+    def common(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(n for n in a if n in b) if a and b else a or b
+
+    wide = one.wide or other.wide
+    return Legal(common(one.pes, other.pes), common(one.simds, other.simds), wide)
+
+
+def expect_legal(graph: FixedGraph, node: Node[FixedOp], fold: Fold) -> None:
+    """Raise a FoldingError that lists what would fit, unless the process can have this fold."""
+    if _yields(node):
+        return
+    legal = legal_folds(graph, node)
+    layer = graph.layers[node.name]
+    if legal.simds and fold.simd not in legal.simds:
+        raise _misfit(layer, "simd", fold.simd, legal.simds)
+    if legal.wide and not legal.allows(fold.pe, fold.simd):
+        raise FoldingError(
+            "pe does not fit the groups",
+            node=layer,
+            found=f"pe {fold.pe}, simd {fold.simd}",
+            expected=f"pe one of {_list(legal.pes)}, "
+            f"or one of {_list(legal.wide)} with simd {legal.simds[-1]}",
+        )
+    if legal.pes and not legal.allows(fold.pe, fold.simd):
+        raise _misfit(layer, "pe", fold.pe, legal.pes)
+
+
+def _misfit(layer: str, what: str, lanes: int, fitting: tuple[int, ...]) -> FoldingError:
+    return FoldingError(
+        f"{what} does not divide the layer",
+        node=layer,
+        found=f"{what} {lanes} for {fitting[-1]}",
+        expected=f"one of {_list(fitting)}",
+    )
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def divisors(size: int) -> tuple[int, ...]:
+    """Ascending; in the time of a square root."""
+    low = [n for n in range(1, math.isqrt(size) + 1) if size % n == 0]
+    return tuple(sorted({*low, *(size // n for n in low)}))
+
+
+def _units(graph: FixedGraph, node: Node[FixedOp]) -> int:
+    """Units of the loop in this node's layer, 0 if it has none.
+
+    The product ahead of a loop follows the loop's fold: of ``simd`` it takes what divides its
+    inputs.
+    """
+    layer = graph.layers[node.name]
+    loops = [
+        graph.shapes[other.output][-1]
+        for other in graph.nodes
+        if isinstance(other.op, Recurrence) and graph.layers[other.name] == layer
+    ]
+    return loops[-1] if loops else 0

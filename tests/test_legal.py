@@ -1,0 +1,91 @@
+"""The folds that a layer is said to have are those that can be planned, and no others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from lutra.frontend.ops import Concat, Conv, Dense, MatMul, SumPool, Window
+from lutra.hls_templates.folding import Fold, Folding, FoldingError
+from lutra.hls_templates.legal import Legal, divisors, layer_folds
+from lutra.hls_templates.planner import plan
+from lutra.quantize.exact_ops import BelowMax, Rearrange
+from lutra.quantize.fixed import FixedGraph
+from lutra.quantize.formats import Format
+
+from .fixed_graphs import Maker, Recurrent
+
+EIGHT = Format(True, 8, 3)
+
+
+def dense() -> FixedGraph:
+    make = Maker((6,), EIGHT)
+    return make.graph(make.add(Dense(), "x", make.constant(np.ones((6, 4)))))
+
+
+def conv() -> FixedGraph:
+    make = Maker((6, 5, 4), EIGHT)
+    return make.graph(make.add(Conv(Window.of((3, 2))), "x", make.constant(np.ones((3, 2, 4, 6)))))
+
+
+def grouped() -> FixedGraph:
+    make = Maker((5, 6), EIGHT)
+    op = Conv(Window.of((3,)), groups=3)
+    return make.graph(make.add(op, "x", make.constant(np.ones((3, 2, 6)))))
+
+
+def product() -> FixedGraph:
+    make = Maker((4, 4), EIGHT)
+    return make.graph(make.add(MatMul(), "x", "x"))
+
+
+def loop() -> FixedGraph:
+    graph = Recurrent(6).graph("lstm")
+    return dataclasses.replace(graph, layers=dict.fromkeys(graph.layers, "lstm"))
+
+
+def others() -> FixedGraph:
+    """A pool, a row's maximum, a rearrangement and a join."""
+    make = Maker((4, 4, 6), EIGHT)
+    pooled = make.add(SumPool(Window.of((2, 2), (2, 2))), "x")
+    turned = make.add(Rearrange.transpose((2, 2, 6), (1, 0, 2)), make.cast(pooled, EIGHT))
+    below = make.add(BelowMax(), make.cast(turned, EIGHT))
+    return make.graph(make.add(Concat(2), make.cast(below, EIGHT), make.cast(below, EIGHT)))
+
+
+def planned(graph: FixedGraph, layer: str, fold: Fold) -> bool:
+    try:
+        plan(graph, Folding({layer: fold}))
+    except FoldingError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("make", [dense, conv, grouped, product, loop, others])
+def test_what_is_listed_can_be_planned_and_nothing_else(make: Callable[[], FixedGraph]) -> None:
+    graph = make()
+    for layer, legal in layer_folds(graph).items():
+        assert legal.pairs()
+        for pe in range(1, 9):
+            for simd in range(1, 30):
+                ask = planned(graph, layer, Fold(pe, simd))
+                assert ask == legal.allows(pe, simd) or not (legal.pes and legal.simds)
+        for pe, simd in legal.pairs():
+            assert planned(graph, layer, Fold(pe, simd))
+
+
+def test_a_layer_of_several_processes_has_the_folds_that_all_of_them_have() -> None:
+    (legal,) = layer_folds(loop()).values()
+    assert legal == Legal((1, 2, 4), (1, 2, 4))
+
+
+def test_divisors_ascend() -> None:
+    assert [divisors(n) for n in (1, 7, 12, 16)] == [
+        (1,),
+        (1, 7),
+        (1, 2, 3, 4, 6, 12),
+        (1, 2, 4, 8, 16),
+    ]
