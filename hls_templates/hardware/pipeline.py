@@ -46,8 +46,8 @@ from ..plan import (
     WindowProcess,
 )
 from .memory import weight_memory
+from .operators import multiplier
 from .parts import Target
-from .resources import multiplier
 
 USABLE = 0.73
 """Share of the clock's period that operations may take."""

@@ -1,22 +1,316 @@
-"""What a design takes of an FPGA."""
+"""What processes and streams take of an FPGA: estimates, each with its range.
+
+Every kernel is read as the operators that it has (see :mod:`.operators`), times the lanes that it
+computes side by side, and the registers between the stages of its pipeline.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Sequence
+from typing import assert_never
 
-from ..folding import Multiply
+from ...frontend.graph import Node
+from ...frontend.ops import MaxPool, Mul, Relu
+from ...quantize.cast import Cast
+from ...quantize.exact_ops import Clamp, Combine, Leaky, Square
+from ...quantize.fixed import FixedOp
+from ...quantize.float_index import FloatIndex
+from ...quantize.formats import Format, Overflow, Rounding
+from ...quantize.lut import Lut
+from ..folding import Fold
+from ..plan import (
+    AnyProcess,
+    BelowMaxProcess,
+    ConcatProcess,
+    DenseProcess,
+    DuplicateProcess,
+    Elementwise,
+    GroupedProcess,
+    MapArrayProcess,
+    MapProcess,
+    MapRowProcess,
+    MatMulProcess,
+    NarrowProcess,
+    Plan,
+    PoolProcess,
+    RearrangeProcess,
+    RecurrenceProcess,
+    Stream,
+    WidenProcess,
+    WindowProcess,
+)
+from .figures import Resources
+from .memory import buffer_memory, weight_memory
+from .operators import Bill, multiplier
+from .parts import Target
+from .pipeline import pipeline_depth
 
-Kind = Literal["dsp", "lut", "packed"]
-
-LUT_PRODUCT = 32
-"""Bits of one operand times bits of the other up to which LUTs multiply unless told otherwise."""
+__all__ = ["multiplier", "process_resources", "stream_resources"]
 
 
-def multiplier(a_bits: int, b_bits: int, choice: Multiply = "auto") -> Kind:
-    """What computes products of these widths.
+def stream_resources(stream: Stream, target: Target) -> Resources:
+    """What the FIFO of a stream takes."""
+    bill = Bill(target)
+    bill.fifo(stream.bits, stream.depth)
+    return bill.total()
 
-    Left open it is LUTs for products that take fewer than about 40 of them, else DSP slices.
-    """
-    if choice != "auto":
-        return choice
-    return "lut" if a_bits * b_bits <= LUT_PRODUCT or min(a_bits, b_bits) <= 2 else "dsp"
+
+def process_resources(plan: Plan, process: AnyProcess, target: Target) -> Resources:
+    """What a process takes, its constants and buffers included, its streams not."""
+    return _Process(plan, process, target).total()
+
+
+class _Process:
+    """Reads one process."""
+
+    def __init__(self, plan: Plan, process: AnyProcess, target: Target) -> None:
+        self.plan = plan
+        self.bill = Bill(target)
+        self.target = target
+        self._read(process)
+        # What waits between the stages: in the middle of the pipeline about as much as enters and
+        # leaves.  Chained operations and shift registers need less.
+        bits = sum(plan.streams[name].bits for name in (*process.reads, *process.writes))
+        stages = pipeline_depth(plan, process, target)
+        self.bill.registers(0.3 * bits, bits * (1 + stages / 4), bits * (1 + stages))
+
+    def total(self) -> Resources:
+        return self.bill.total()
+
+    def _format(self, value: str) -> Format:
+        return self.plan.format(value)
+
+    def _read(self, process: AnyProcess) -> None:
+        bill = self.bill
+        match process:
+            case DenseProcess() | GroupedProcess():
+                self._products(process)
+            case MatMulProcess():
+                self._matmul(process)
+            case WindowProcess():
+                self._window(process)
+            case PoolProcess():
+                self._pool(process)
+            case BelowMaxProcess():
+                self._below_max(process)
+            case MapProcess():
+                bill.control(1, _counter(process.beats))
+                self._post(process.post, process.pe)
+            case MapRowProcess():
+                bill.control(2, _counter(process.rows * process.beats_a_row))
+                factor = self._format(process.post.operands[1]).width
+                bill.registers(factor, factor, factor)
+                self._post(process.post, process.pe)
+            case MapArrayProcess():
+                bill.control(2, _counter(process.beats))
+                constant = process.post.operands[1]
+                words = math.prod(self.plan.graph.shapes[constant]) // process.pe
+                self._constants(process.pe * self._format(constant).width, words)
+                self._post(process.post, process.pe)
+            case RearrangeProcess():
+                self._rearrange(process)
+            case ConcatProcess():
+                bill.control(1, _counter(process.outer * sum(process.beats)))
+                bill.select(process.lanes * self._format(process.node.output).width)
+                self._post(process.post, process.lanes)
+            case RecurrenceProcess():
+                self._recurrence(process)
+            case WidenProcess() | NarrowProcess():
+                wide = max(self.plan.streams[s].bits for s in (*process.reads, *process.writes))
+                bill.control(2, _counter(process.beats * process.factor))
+                bill.registers(wide, wide, wide)
+                bill.select(wide // process.factor, process.factor)
+            case DuplicateProcess():
+                bill.control(1, _counter(process.beats))
+            case _:
+                assert_never(process)
+
+    def _constants(self, bits: int, words: int, fold: Fold | None = None) -> None:
+        choice = fold.memory if fold else "auto"
+        self.bill.rom(bits, words, weight_memory(bits, words, choice))
+
+    def _buffer(self, bits: int, words: int, count: int = 1) -> None:
+        self.bill.ram(bits, words, buffer_memory(bits, words, self.target.part), count)
+
+    def _sums(self, a: Format, b: Format, result: Format, fold: Fold, lanes: int) -> None:
+        """``lanes`` sums of ``fold.simd`` products each."""
+        kind = multiplier(a.width, b.width, fold.multiply)
+        self.bill.multiply(a, b, kind, lanes * fold.simd)
+        product = min(a.width + b.width, result.width)
+        terms = fold.simd
+        level = 0
+        while terms > 1:
+            level += 1
+            bits = min(product + level, result.width)
+            self.bill.add(bits, lanes * (terms // 2))
+            self.bill.registers(0, 0.7 * bits, result.width, lanes * (terms // 2))
+            terms -= terms // 2
+        # The sum of one product may be taken along by its DSP slice.
+        self.bill.logic(
+            0 if kind == "dsp" and fold.simd == 1 else 0.6 * result.width,
+            result.width,
+            result.width + 7,
+            lanes,
+        )
+        self.bill.select(result.width, count=lanes)
+        self.bill.registers(result.width, result.width, 2 * result.width, lanes)
+        if kind == "lut":
+            self.bill.registers(0, product, 2 * product, lanes * fold.simd)
+
+    def _products(self, process: DenseProcess | GroupedProcess) -> None:
+        x, weight = (self._format(name) for name in process.node.inputs[:2])
+        result, fold = self._format(process.node.output), process.fold
+        count = math.prod(self.plan.graph.shapes[process.node.inputs[1]])
+        outputs = self.plan.graph.shapes[process.node.output][-1]
+        across = process.across if isinstance(process, GroupedProcess) else 1
+        lanes = across * fold.pe
+        words = count // (lanes * fold.simd)
+        self._sums(x, weight, result, fold, lanes)
+        self._constants(lanes * fold.simd * weight.width, words, fold)
+        self._constants(lanes * result.width, outputs // lanes)
+        rows = _counter(process.positions * words)
+        if isinstance(process, GroupedProcess):
+            self.bill.control(6, rows // 2)
+            sums = outputs // lanes
+            held = lanes * result.width * (sums - 1)
+            self.bill.registers(held, held, held)
+            self.bill.select(lanes * result.width, sums)
+        else:
+            self.bill.control(4, rows // 2)
+            if outputs > fold.pe:
+                bits = fold.simd * x.width
+                self._buffer(bits, process.inputs // fold.simd)
+                self.bill.select(bits)
+        self._post(process.post, lanes)
+
+    def _matmul(self, process: MatMulProcess) -> None:
+        a, b = (self._format(name) for name in process.node.inputs)
+        result, fold = self._format(process.node.output), process.fold
+        self._sums(a, b, result, fold, fold.pe)
+        banks, width = fold.simd, fold.pe
+        if process.transposed:
+            banks, width = width, banks
+        words = process.inner * process.columns // (banks * width)
+        self._buffer(width * b.width, words, banks)
+        self._buffer(fold.simd * a.width, process.inner // fold.simd)
+        self.bill.select(fold.simd * a.width)
+        self.bill.control(8, _counter(max(process.rows, banks) * words))
+        self._post(process.post, fold.pe)
+
+    def _window(self, process: WindowProcess) -> None:
+        window, (height, width, channels) = process.window, process.image
+        bits = self.plan.streams[process.reads[0]].bits
+        reach = (window.kernel[0] - 1) * window.dilation[0] + 1
+        slots = reach + window.stride[0]
+        self._buffer(bits, slots * width * channels // process.lanes)
+        size = _counter(height) + _counter(width)
+        self.bill.control(12, size // 2 + 2)
+        self.bill.add(size, 4)
+        self.bill.select(bits)
+
+    def _pool(self, process: PoolProcess) -> None:
+        bits, pe = self._format(process.node.output).width, process.pe
+        folds = process.channels // pe
+        self.bill.add(bits, pe)
+        if isinstance(process.node.op, MaxPool):
+            self.bill.select(bits, count=pe)
+        self.bill.select(bits, count=pe)
+        self.bill.select(bits * pe, folds)
+        held = bits * process.channels
+        self.bill.registers(held, held, held)
+        self.bill.control(3, _counter(process.positions * process.window * folds) // 2)
+        self._post(process.post, pe)
+
+    def _below_max(self, process: BelowMaxProcess) -> None:
+        x, result = self._format(process.node.inputs[0]), self._format(process.node.output)
+        self._buffer(x.width, process.length)
+        self.bill.add(x.width)
+        self.bill.add(result.width)
+        self.bill.select(x.width)
+        self.bill.registers(x.width, x.width, x.width)
+        self.bill.control(2, _counter(process.rows * 2 * process.length))
+        self._post(process.post, 1)
+
+    def _rearrange(self, process: RearrangeProcess) -> None:
+        order = process.order
+        bits = self.plan.streams[process.reads[0]].bits
+        self._buffer(bits, order.in_beats)
+        address = _counter(order.in_beats)
+        self.bill.control(1 + 3 * len(order.loops), address)
+        self.bill.add(address, len(order.loops))
+        self.bill.select(bits)
+        self._post(process.post, process.lanes)
+
+    def _recurrence(self, process: RecurrenceProcess) -> None:
+        fold, lanes, units = process.fold, process.lanes, process.units
+        part = self._format(process.loop.parts[0]).width
+        steps = process.steps if process.loop.reverse else 1
+        self._buffer(lanes * part, steps * units // lanes, len(process.loop.parts))
+        for name in process.kept:
+            self._buffer(lanes * self._format(name).width, units // lanes)
+        for cell in process.cells:
+            operand = self._format(cell.dense[0].inputs[0])
+            self._sums(operand, cell.weight, cell.acc, fold, fold.pe)
+            rows = len(cell.dense) * units // fold.pe
+            bits = fold.pe * fold.simd * cell.weight.width
+            self._constants(bits, rows * units // fold.simd, fold)
+            self._constants(fold.pe * cell.acc.width, rows)
+            self._buffer(fold.simd * operand.width, units // fold.simd)
+            self._buffer(fold.pe * cell.acc.width, units // fold.pe, len(cell.dense))
+            self.bill.select(lanes * cell.acc.width, fold.pe // lanes, len(cell.dense))
+            self.bill.control(12, _counter(rows * units))
+            self._nodes(cell.nodes, lanes)
+        if process.loop.reverse and not process.loop.last:
+            bits = self.plan.streams[process.writes[0]].bits
+            self._buffer(bits, process.steps * units // lanes)
+
+    def _post(self, function: Elementwise, lanes: int) -> None:
+        self._nodes(function.nodes, lanes)
+
+    def _nodes(self, nodes: Sequence[Node[FixedOp]], lanes: int) -> None:
+        """Functions of single values, ``lanes`` times each."""
+        for node in nodes:
+            self._node(node, lanes)
+            bits = self._format(node.output).width
+            self.bill.registers(0, bits / 2, 2 * bits, lanes)
+
+    def _node(self, node: Node[FixedOp], lanes: int) -> None:
+        bill = self.bill
+        formats = [self._format(name) for name in node.inputs]
+        x, bits = formats[0], self._format(node.output).width
+        match node.op:
+            case Relu():
+                bill.logic(0, bits / 2, bits, lanes)
+            case Clamp():
+                bill.add(x.width, 2 * lanes)
+                bill.select(bits, 3, lanes)
+            case Cast(format=format_, rounding=rounding, overflow=overflow):
+                if rounding is not Rounding.TRN:
+                    bill.add(format_.width, lanes)
+                if overflow is not Overflow.WRAP:
+                    dropped = max(0, x.integer - format_.integer) + 1
+                    bill.logic(dropped / 6, bits / 2 + dropped / 4, 3 * bits + dropped, lanes)
+            case Square():
+                bill.multiply(x, x, multiplier(x.width, x.width), lanes)
+            case Mul():
+                bill.multiply(x, formats[1], multiplier(x.width, formats[1].width), lanes)
+            case Leaky():
+                bill.multiply(x, formats[1], multiplier(x.width, formats[1].width), lanes)
+                bill.select(bits, count=lanes)
+            case Combine():
+                bill.add(bits, lanes)
+            case FloatIndex():
+                shift = x.width * math.ceil(math.log2(x.width + 1))
+                bill.logic(shift / 3, shift / 2 + x.width, 2 * shift + 2 * x.width, lanes)
+            case Lut():
+                words = 1 << x.width
+                for _ in range(lanes):
+                    self._constants(bits, words)
+            case op:
+                raise AssertionError(f"{op} is not a function of single values")
+
+
+def _counter(steps: int) -> int:
+    """Bits that count so many steps."""
+    return max(1, (steps - 1).bit_length())

@@ -1,0 +1,159 @@
+"""What operators take of an FPGA, each with its range.
+
+The lower end of a range is what is left after implementation, where neighbouring logic shares LUTs;
+the upper end is what synthesis reports of Vitis HLS give for the operator, which count each one by
+itself.  What is expected is what logic synthesis makes of it alone.
+
+Sources: ``[R]`` published reports of Vitis HLS: a sum of w bits takes w + 7 LUTs, one of two values
+of w bits takes w, one of 2, 3, 4, 5, 8 values of 8 bits takes 9, 14, 20, 26, 43, a product of 7 and
+9 bits takes 50, a FIFO takes 99 FF; ``[F]`` FINN's formulas; ``[A]`` the architecture: a LUT has
+six inputs, or computes two functions of the same five, and every bit of a sum goes through one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from ...quantize.formats import Format
+from ..folding import Multiply
+from .figures import Figure, Resources
+from .memory import Ram, Rom, bram18, fifo_memory, ram_luts, rom_luts, uram
+from .parts import Target
+
+Kind = Literal["dsp", "lut", "packed"]
+
+LUT_PRODUCT = 32
+"""Bits of one operand times bits of the other up to which LUTs multiply unless told otherwise."""
+
+
+def multiplier(a_bits: int, b_bits: int, choice: Multiply = "auto") -> Kind:
+    """What computes products of these widths.
+
+    Left open it is LUTs for products that take fewer than about 40 of them, else DSP slices.
+    """
+    if choice != "auto":
+        return choice
+    return "lut" if a_bits * b_bits <= LUT_PRODUCT or min(a_bits, b_bits) <= 2 else "dsp"
+
+
+def dsps(a: Format, b: Format, dsp_type: str) -> int:
+    """DSP slices of one product: its operands are cut into pieces that a slice takes."""
+    wide, narrow = {"DSP48E1": (25, 18), "DSP58": (27, 24)}.get(dsp_type, (27, 18))
+    # All pieces but the highest are unsigned, and so are unsigned values: one bit less.
+    first, second = (f.width if f.signed else f.width + 1 for f in (a, b))
+    return min(
+        _pieces(first, wide) * _pieces(second, narrow),
+        _pieces(second, wide) * _pieces(first, narrow),
+    )
+
+
+def _pieces(width: int, port: int) -> int:
+    return max(1, math.ceil((width - 1) / (port - 1)))
+
+
+class Bill:
+    """Sums up what operators take.
+
+    Args:
+        target: what they are made for.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._lut = [0.0, 0.0, 0.0]
+        self._ff = [0.0, 0.0, 0.0]
+        self._dsp = [0, 0, 0]
+        self._bram18 = 0
+        self._uram = 0
+
+    def total(self) -> Resources:
+        """All of it."""
+        lut, ff = ([math.floor(f[0]), round(f[1]), math.ceil(f[2])] for f in (self._lut, self._ff))
+        return Resources(
+            Figure(*lut),
+            Figure(*ff),
+            Figure(*self._dsp),
+            Figure.exact(self._bram18),
+            Figure.exact(self._uram),
+        )
+
+    def logic(self, low: float, expected: float, high: float, count: int = 1) -> None:
+        """LUTs."""
+        for i, value in enumerate((low, expected, high)):
+            self._lut[i] += count * value
+
+    def registers(self, low: float, expected: float, high: float, count: int = 1) -> None:
+        """Flip-flops."""
+        for i, value in enumerate((low, expected, high)):
+            self._ff[i] += count * value
+
+    def control(self, counters: int, bits: int) -> None:
+        """The states of a kernel's loop, its handshakes, and ``counters`` of ``bits`` bits."""
+        self.logic(20 + counters * bits / 2, 50 + counters * bits, 150 + counters * (2 * bits + 10))
+        self.registers(15 + counters * bits, 40 + counters * bits, 150 + 2 * counters * bits)
+
+    def add(self, bits: int, count: int = 1) -> None:
+        """Sums, differences, comparisons of ``bits`` bits [A, R]."""
+        self.logic(0.6 * bits, bits, bits + 7, count)
+
+    def select(self, bits: int, values: int = 2, count: int = 1) -> None:
+        """One of several values: a LUT takes four of them [A]; reports give 5 / 8 a value [R]."""
+        if values > 1:
+            each = math.ceil((values - 1) / 3)
+            self.logic(0.5 * bits * each, bits * each, bits * (values - 1) + 2, count)
+
+    def multiply(self, a: Format, b: Format, kind: Kind, count: int = 1) -> None:
+        """Products [R, F]; packed ones two at a time, with a correction of the upper one."""
+        bits = a.width + b.width
+        if kind == "lut":
+            if min(a.width, b.width) == 1:
+                self.logic(0.5 * bits, bits, 1.5 * bits, count)
+                return
+            product = a.width * b.width
+            finn = (2 * math.ceil(bits / 6) - 1) * bits
+            self.logic(0.6 * product, 0.85 * product, max(1.25 * product + 5, finn), count)
+            return
+        slices = dsps(a, b, self.target.part.dsp_type)
+        if kind == "packed":
+            slices, count = 1, math.ceil(count / 2)
+            self.logic(0.5 * bits, bits, 2 * bits + 14, count)
+        for i, value in enumerate((math.ceil(0.75 * slices), slices, slices)):
+            self._dsp[i] += count * value
+
+    def rom(self, bits: int, words: int, kind: Rom) -> None:
+        """Constants: in LUTs those of equal or empty bits cost nothing [A]."""
+        if words <= 1:
+            return
+        if kind == "bram":
+            self._bram18 += bram18(bits, words)
+            return
+        luts = rom_luts(bits, words)
+        self.logic(0.4 * luts, luts if words > 32 else luts / 2, 1.3 * luts)
+        self.registers(0, bits, bits)
+
+    def ram(self, bits: int, words: int, kind: Ram, count: int = 1) -> None:
+        """A memory with a port for writing and one for reading."""
+        if words <= 1:
+            self.registers(bits, bits, bits, count)
+        elif kind == "lutram":
+            luts = ram_luts(bits, words)
+            self.logic(luts / 2, 8 / 7 * luts / 2, luts + 4, count)
+            self.registers(0, bits, bits, count)
+        elif kind == "bram":
+            self._bram18 += count * bram18(bits, words)
+        else:
+            self._uram += count * uram(bits, words)
+
+    def fifo(self, bits: int, depth: int) -> None:
+        """A FIFO: in shift registers two bits a LUT [A, F]."""
+        address = math.ceil(math.log2(max(depth, 2)))
+        if fifo_memory(bits, depth) == "bram":
+            self._bram18 += bram18(bits, depth)
+            self.logic(20 + 2 * address, 40 + 3 * address, 80 + 6 * address)
+            self.registers(3 * address, 10 + 3 * address + bits, 99 + 4 * address + 2 * bits)
+            return
+        least = 2 * address + math.ceil(depth / 32) * math.ceil(bits / 2)
+        each = math.ceil(depth / 32) * bits
+        self.logic(least, 10 + 2 * address + each, 40 + 4 * address + 2 * each)
+        self.registers(2 + address, 6 + 2 * address, 99 + 2 * bits)
