@@ -27,7 +27,7 @@ from .errors import OutputError
 MANIFEST = "manifest.json"
 """The file by which a folder is known to be a project of Lutra's; it lists the project's files."""
 
-MADE_LATER = ("report.html", "tb/nn_tb", "hls_work/", "lutra_hls/")
+MADE_LATER = ("report.html", "tb/nn_tb", "hls_work/", "lutra_hls/", "synth/")
 """What Lutra and the project's own Makefile add to a project: files, and folders with a slash."""
 
 PATIENCE = 10.0

@@ -46,6 +46,7 @@ from .quantize.fixed_onnx import load_fixed, save_fixed
 from .quantize.precision import Settings
 from .sim.report import accuracy_report
 from .sim.verify import project_model, verify_project
+from .synthesis import synth
 
 BAD, INTERRUPTED, UNREAD = 2, 130, 141
 """Exit statuses: bad use or input; Ctrl-C; nobody reads the output any more."""
@@ -398,6 +399,9 @@ def build(
             }
         )
     return 0 if verification.passed else FAILED
+
+
+cli.add_command(synth)
 
 
 @cli.command(

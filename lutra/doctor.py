@@ -16,6 +16,7 @@ from .console import say
 from .frontend.errors import ToolchainError
 from .show import new_table
 from .sim.toolchain import find_compiler, find_headers
+from .sim.vitis.tools import find_vitis
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,13 @@ def diagnose(ap_include: str | None = None) -> list[Part]:
         ("torch", "benchmarks", "bench"),
     ):
         parts.append(Part(name, _package(name), adds, _extra(extra)))
-    tool = next((t for t in ("vitis-run", "vitis_hls") if shutil.which(t)), None)
+    vitis = find_vitis()
     parts.append(
         Part(
             "Vitis HLS",
-            tool and shutil.which(tool),
-            "synthesis: make hls in a project",
-            "install Vitis from AMD and source its settings64.sh",
+            str(vitis) if vitis else None,
+            "synth: synthesis, co-simulation, IP",
+            "install Vitis from AMD and source its settings64.sh, or give lutra synth its reports",
         )
     )
     return parts
