@@ -42,6 +42,7 @@ from .options import (
     precision_options,
     project_option,
 )
+from .parts_list import list_parts, print_parts
 from .quantize.fixed_onnx import load_fixed, save_fixed
 from .quantize.precision import Settings
 from .sim.report import accuracy_report
@@ -402,6 +403,24 @@ def build(
 
 
 cli.add_command(synth)
+
+
+@cli.command(
+    epilog="Example: lutra parts kria",
+    short_help="List the FPGAs and boards that --part takes.",
+)
+@click.argument("text", default="", metavar="[TEXT]")
+@json_option
+def parts(text: str, as_json: bool) -> None:
+    """List the FPGAs that --part takes, with what they have and the boards that they are on.
+
+    TEXT is a part of a number, a family or a board; without it all are listed.
+    """
+    rows = list_parts(text)
+    if as_json:
+        print_json(rows)
+    else:
+        print_parts(rows, open_console())
 
 
 @cli.command(

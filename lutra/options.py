@@ -108,7 +108,11 @@ def design_options(function: Command) -> Command:
     """``--part``, ``--clock`` and ``--fold``, handed on as one ``options``."""
 
     @click.option(
-        "--part", default=DEFAULT_PART, show_default=True, metavar="NAME", help="The FPGA."
+        "--part",
+        default=DEFAULT_PART,
+        show_default=True,
+        metavar="NAME",
+        help="The FPGA: a part number, or a board such as KV260; see 'lutra parts'.",
     )
     @click.option(
         "--clock",

@@ -207,6 +207,7 @@ TABLES = [
     ("quantize", "m.onnx", "-o", "o.onnx", "--data", "c.npz"),
     ("report", "m.onnx", "f.onnx", "--data", "c.npz"),
     ("report", "m.onnx", "f.onnx", "--data", "c.npz", "-o", "r.html"),
+    ("parts", "kria"),
     ("doctor",),
 ]
 

@@ -9,7 +9,7 @@ from ...frontend.errors import LutraError
 from .devices import BOARDS, DEVICES
 
 _ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.()+-]{1,59}")
-_SEVEN = re.compile(r"(i?)-?([a-z]{2,3}\d{3,4})-([1-3](?:l|li|le|q|m)?)")
+_SEVEN = re.compile(r"(i?)-?([a-z]{2,4}\d{3,4})-([1-3](?:l|li|le|q|m)?)")
 _ULTRA = re.compile(r"-([a-z]{4}\d{3,4})-([1-3](?:l|lv|lp|lvlp)?)-([a-z])(-es\d)?")
 _VERSAL = re.compile(
     r"-([a-z]{4}\d{3,4})-([1-3](?:mp|mhp|hp|lp|llp|mlp|mlli|lli|l|m|h)?)-([a-z])(-s)?(-es\d)?"
@@ -63,10 +63,11 @@ def find_part(text: str) -> Part:
         raise PartError(
             "this is not a part number", found=text, expected="e.g. xczu7ev-ffvc1156-2-e or KV260"
         )
-    key = _key(text)
-    for name, on_board in BOARDS.items():
-        if _key(name) in (key, f"amd{key}", f"alveo{key}"):
-            return _part(_device_of(on_board), on_board)
+    key = key_of(text)
+    boards = {key_of(name): number for name, number in BOARDS.items()}
+    for name in (key, f"alveo{key}"):
+        if name in boards:
+            return _part(_device_of(boards[name]), boards[name])
     text = text.lower()
     if text in DEVICES:
         return _part(text, text + DEVICES[text].tail)
@@ -76,6 +77,11 @@ def find_part(text: str) -> Part:
     raise _unknown(text, device)
 
 
+def every_part() -> list[Part]:
+    """All devices, each in its usual package."""
+    return [_part(device, device + row.tail) for device, row in DEVICES.items()]
+
+
 def dsp_type(family: str) -> str:
     """The DSP slice of a family."""
     if family.startswith("Versal"):
@@ -83,7 +89,8 @@ def dsp_type(family: str) -> str:
     return "DSP48E1" if family.endswith(("-7", "-7000")) else "DSP48E2"
 
 
-def _key(text: str) -> str:
+def key_of(text: str) -> str:
+    """What of a name counts: its letters and digits."""
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
@@ -114,9 +121,9 @@ def _part(device: str, number: str) -> Part:
         device,
         row.family,
         row.lut,
-        row.ff,
+        2 * row.lut,
         row.dsp,
-        row.bram18,
+        2 * row.bram36,
         row.uram,
         dsp_type(row.family),
     )
@@ -132,11 +139,13 @@ def _unknown(text: str, device: str) -> PartError:
             found=text,
             expected=f"e.g. {device}{DEVICES[device].tail}",
         )
-    names = {_key(name): name for name in (*BOARDS, *DEVICES)}
-    near = get_close_matches(_key(text), names, n=4, cutoff=0.5)
+    names = {key_of(name): name for name in (*BOARDS, *DEVICES)}
+    key = key_of(text)
+    near = [name for name in names if len(key) > 2 and name.startswith(key)][:8]
+    near = near or get_close_matches(key, names, n=4, cutoff=0.5)
     return PartError(
         "this is not a part number or board that is known",
         found=text,
         expected="near it are " + ", ".join(names[key] for key in near) if near else None,
-        remedy=f"Known are {len(DEVICES)} devices in all their packages, and {len(BOARDS)} boards",
+        remedy="'lutra parts' lists those that are",
     )
