@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..frontend.errors import LutraError
 from .names import is_safe
@@ -59,7 +59,10 @@ DEPRECATED = {
 }
 
 DECLARATION = re.compile(r"hls::stream<ap_uint<(\d+)>\s*>\s+(\w+);$")
-CALL = re.compile(r"lutra::(\w+)<(\w+)>\(([\w, ]*)\);$")
+CALL = re.compile(r"(?:lutra::)?(\w+)(?:<\w+>)?\(([\w, ]*)\);$")
+FUNCTION = re.compile(r"\bvoid\s+(\w+)\s*\(")
+POINTER = re.compile(r"\bap_uint<\d+>\s*\*\s*(\w+)")
+LOOP = re.compile(r"\)\s*\{\s*for \(int (\w+) = 0; \1 < \w+; \+\+\1\) \{\s*$")
 SIGNATURE = re.compile(
     r"template\s*<[^{;]*?>\s*void\s+(\w+)\s*\(((?:[^(){}]|\([^(){}]*\))*)\)\s*\{", re.DOTALL
 )
@@ -204,47 +207,117 @@ def _body(text: str, start: int, brackets: str = "{}") -> str:
     return text[start:]
 
 
+@dataclass
+class _Region:
+    """A dataflow region while its calls are read.
+
+    Attributes:
+        name, first: the function that holds it, and the line of its pragma.
+        ports, pointers: the function's arguments, streams and others.
+        declared: its own streams.
+        reads, writes: how often each of them all is read and written.
+    """
+
+    name: str
+    first: int
+    ports: list[str]
+    pointers: list[str]
+    declared: list[str] = field(default_factory=list)
+    reads: Counter[str] = field(default_factory=Counter)
+    writes: Counter[str] = field(default_factory=Counter)
+
+
 def _dataflow(name: str, text: str, kernels: Mapping[str, list[str]]) -> list[Finding]:
-    """Rules of a canonical region: declarations and calls; one reader and one writer a stream."""
-    head, _, region = text.partition("#pragma HLS DATAFLOW")
-    first = head.count("\n") + 1
-    ports = PARAMETER.findall(head)
-    reads: Counter[str] = Counter()
-    writes: Counter[str] = Counter()
-    declared: list[str] = []
+    """Rules of canonical regions: declarations and calls; one reader and one writer a stream; a
+    region in a loop is all that its function holds."""
+    findings: list[Finding] = []
+    known = dict(kernels)
+    position = 0
+    for match in re.finditer("#pragma HLS DATAFLOW", text):
+        head, body = text[position : match.start()], _body(text, match.end())
+        function = FUNCTION.findall(head)[-1:]
+        ports, pointers = PARAMETER.findall(head), POINTER.findall(head)
+        first = text.count("\n", 0, match.start()) + 1
+        region = _Region("".join(function), first, ports, pointers)
+        position = match.end() + len(body)
+        if re.search(r"\bfor\b", head):
+            findings += _loop(name, region, head, text[position:])
+        findings += _calls(name, region, body, known)
+        findings += _balance(name, region)
+        known[region.name] = ["read" if region.reads[port] else "write" for port in ports]
+    return findings
+
+
+def _loop(name: str, region: _Region, head: str, rest: str) -> list[Finding]:
+    """A loop around a region counts from 0 by 1 to a constant or argument, and stands alone."""
+    loop = LOOP.search(head)
+    if loop and rest.lstrip("} \n") != rest and re.match(r"\}\s*\}", rest):
+        return []
+    rule = "a loop around dataflow counts to an argument, alone in its function"
+    return [Finding(name, region.first, rule, head.strip().splitlines()[-1])]
+
+
+def _calls(
+    name: str, region: _Region, body: str, kernels: Mapping[str, list[str]]
+) -> list[Finding]:
+    """What breaks a rule in the statements of a region, whose reads and writes are counted."""
     findings = []
-    for number, line in enumerate(_body(region, 0).splitlines(), first):
+    for number, line in enumerate(body.splitlines(), region.first):
         statement = line.strip()
         declaration, call = DECLARATION.match(statement), CALL.match(statement)
         if declaration:
-            declared.append(declaration[2])
+            region.declared.append(declaration[2])
         elif call:
-            arguments = [a.strip() for a in call[3].split(",")]
+            arguments = [a.strip() for a in call[2].split(",")]
             directions = kernels.get(call[1])
             if directions is None:
                 findings.append(Finding(name, number, "no such kernel", statement))
                 continue
-            for argument, direction in zip(arguments, directions, strict=False):
-                if argument not in declared and argument not in ports:
-                    findings.append(Finding(name, number, "not a stream", argument))
-                elif direction == "read":
-                    if argument in declared and not writes[argument]:
-                        findings.append(Finding(name, number, "read before written", argument))
-                    reads[argument] += 1
-                elif direction == "write":
-                    writes[argument] += 1
-                else:
-                    findings.append(Finding(name, number, f"stream is {direction}", argument))
+            uses = list(zip(arguments, directions, strict=False))
+            for argument, direction in uses:
+                rule = _use(region, argument, direction)
+                if rule:
+                    findings.append(Finding(name, number, rule, argument))
+            behind = any(use == "read" and a in region.declared for a, use in uses)
+            before = {a for a, use in uses if use == "read" and a in region.ports}
+            if behind and before:
+                rule = "a process that reads another one reads no port"
+                findings.append(Finding(name, number, rule, statement))
+            for pointer in region.pointers:
+                region.reads[pointer] += arguments.count(pointer)
         elif statement and not statement.startswith("#pragma HLS STREAM"):
             findings.append(
                 Finding(name, number, "only declarations and calls in dataflow", statement)
             )
-    for stream in declared:
-        if reads[stream] != 1 or writes[stream] != 1:
-            text = f"{stream}: {reads[stream]} readers, {writes[stream]} writers"
-            findings.append(Finding(name, first, "a stream has one reader and one writer", text))
+    return findings
+
+
+def _use(region: _Region, argument: str, direction: str) -> str | None:
+    """Count one use of a stream; which rule it breaks, if any."""
+    if argument not in region.declared and argument not in region.ports:
+        return "not a stream"
+    if direction == "read":
+        region.reads[argument] += 1
+        if argument in region.declared and not region.writes[argument]:
+            return "read before written"
+    elif direction == "write":
+        region.writes[argument] += 1
+    else:
+        return f"stream is {direction}"
+    return None
+
+
+def _balance(name: str, region: _Region) -> list[Finding]:
+    """Each stream has one reader and one writer, each port one process."""
+    findings = []
+    for stream in region.declared:
+        reads, writes = region.reads[stream], region.writes[stream]
+        if reads != 1 or writes != 1:
+            text = f"{stream}: {reads} readers, {writes} writers"
+            rule = "a stream has one reader and one writer"
+            findings.append(Finding(name, region.first, rule, text))
     return findings + [
-        Finding(name, first, "a port has one process", port)
-        for port in ports
-        if reads[port] + writes[port] != 1
+        Finding(name, region.first, "a port has one process", port)
+        for port in (*region.ports, *region.pointers)
+        if region.reads[port] + region.writes[port] != 1
     ]
