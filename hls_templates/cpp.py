@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from ..frontend.ops import MaxPool
+from .bus import container
 from .cpp_types import integer_type, value_type
 from .plan import (
     AnyProcess,
@@ -16,7 +17,9 @@ from .plan import (
     DenseProcess,
     DuplicateProcess,
     Elementwise,
+    EnterProcess,
     GroupedProcess,
+    LeaveProcess,
     MapArrayProcess,
     MapProcess,
     MapRowProcess,
@@ -48,6 +51,8 @@ KERNELS = {
     "widen": "more lanes",
     "narrow": "fewer lanes",
     "duplicate": "a fork: every beat to two streams",
+    "enter": "words of the bus to beats",
+    "leave": "beats to words of the bus",
 }
 """What each kernel does, for the project's reader."""
 
@@ -136,6 +141,8 @@ class Writer:
             case DuplicateProcess():
                 bits = self.plan.streams[process.reads[0]].bits
                 return Config(name, {"bits": bits, "beats": process.beats}, {})
+            case EnterProcess() | LeaveProcess():
+                return self._bus(name, process)
             case _:
                 assert_never(process)
 
@@ -293,6 +300,21 @@ class Writer:
         source = value_type(self.plan.streams[process.reads[0]].format)
         return Config(name, constants | {"fill": process.fill}, {"in": source})
 
+    def _bus(self, name: str, process: EnterProcess | LeaveProcess) -> Config:
+        constants = {
+            "bits": process.bus.bits,
+            "values": process.values,
+            "container": container(process.format.width),
+            "width": process.format.width,
+            "is_signed": int(process.format.signed),
+            "lanes": process.lanes,
+            "unit": process.unit,
+            "beats": process.beats,
+            "steps": process.steps,
+        }
+        kind = "axis_word" if process.bus.kind == "axis" else "plain_word"
+        return Config(name, constants, {"word": f"lutra::{kind}<{process.bus.bits}>"})
+
     def call(self, process: AnyProcess) -> Call:
         """The statement that starts the process."""
         kernel: str
@@ -331,6 +353,10 @@ class Writer:
                 kernel = "narrow"
             case DuplicateProcess():
                 kernel = "duplicate"
+            case EnterProcess():
+                kernel = "enter"
+            case LeaveProcess():
+                kernel = "leave"
             case _:
                 assert_never(process)
         arguments = (*process.reads, *process.writes, *extra)

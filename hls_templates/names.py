@@ -17,8 +17,10 @@ _RESERVED = """
     register reinterpret_cast requires return short signed sizeof static static_assert static_cast
     struct switch template this thread_local throw true try typedef typeid typename union unsigned
     using virtual void volatile wchar_t while xor xor_eq
-    main std hls lutra ap_int ap_uint ap_fixed ap_ufixed stream nn_top bench module wire reg input
-    output inout begin end always assign initial entity architecture signal process port
+    main std hls lutra ap_int ap_uint ap_fixed ap_ufixed stream bench
+    nn_top nn_frames frame frames memory_in memory_out
+    module wire reg input output inout begin end always assign initial entity architecture signal
+    process port
 """
 
 RESERVED = frozenset(_RESERVED.split())

@@ -5,6 +5,7 @@ Everything that the C++ text needs is decided here or before; the text follows f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from ..frontend.ops import Flatten, Reshape, Window
 from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.formats import Format
 from ..quantize.recurrence import Recurrence
+from .bus import Bus
 from .folding import Fold
 from .orders import Order
 
@@ -257,6 +259,57 @@ class DuplicateProcess(Process):
     beats: int
 
 
+@dataclass(frozen=True)
+class BusProcess(Process):
+    """Between the words of a bus and beats.
+
+    Attributes:
+        bus: what carries the words.
+        format: of a value.
+        values, words: values a word, and words a frame.
+        lanes, beats: values a beat, and beats a frame.
+    """
+
+    bus: Bus
+    format: Format
+    values: int
+    words: int
+    lanes: int
+    beats: int
+
+    @property
+    def unit(self) -> int:
+        """Values that always move together: they fill words as well as beats."""
+        return math.gcd(self.values, self.lanes)
+
+    @property
+    def places(self) -> int:
+        """Units that are kept: what has not left yet, and what came last."""
+        return (self.values + self.lanes) // self.unit - 1
+
+
+@dataclass(frozen=True)
+class EnterProcess(BusProcess):
+    """From the words of the bus to beats."""
+
+    @property
+    def steps(self) -> int:
+        """Iterations: each reads a word or writes a beat, and most do both."""
+        return max(self.words, self.beats)
+
+
+@dataclass(frozen=True)
+class LeaveProcess(BusProcess):
+    """From beats to the words of the bus; what is left of a frame's last word is 0."""
+
+    @property
+    def steps(self) -> int:
+        """Iterations: each reads a beat or writes a word, and most do both.  The last beat may fill
+        a word and begin another one, which takes an iteration more."""
+        before = (self.beats - 1) * self.lanes % self.values
+        return max(self.words, self.beats + (before + self.lanes > self.values))
+
+
 AnyProcess = (
     DenseProcess
     | GroupedProcess
@@ -273,6 +326,8 @@ AnyProcess = (
     | WidenProcess
     | NarrowProcess
     | DuplicateProcess
+    | EnterProcess
+    | LeaveProcess
 )
 
 
@@ -288,6 +343,7 @@ class Plan:
         functions: the elementwise functions that do something, in the order of their processes.
         sources: for each value that no process computes the one whose stream carries it.
         ids: number of each traced value.
+        bus: what the ports are connected to; none if they are the first and last FIFO.
     """
 
     graph: FixedGraph
@@ -298,6 +354,7 @@ class Plan:
     functions: tuple[Elementwise, ...]
     sources: Mapping[str, str]
     ids: Mapping[str, int]
+    bus: Bus | None = None
 
     def format(self, value: str) -> Format:
         """The format in which ``value`` is streamed, or held if it is a constant."""

@@ -12,6 +12,7 @@ from ..frontend.layer_file import check_layers
 from ..frontend.ops import Reshape
 from ..quantize.exact_ops import Rearrange
 from ..quantize.fixed import FixedGraph, FixedOp
+from .bus import Bus
 from .clusters import find_parts
 from .folding import Folding, FoldingError
 from .plan import (
@@ -31,17 +32,22 @@ WIDEST = 4096
 """Bits of the widest ``ap_uint`` that the tools take."""
 
 
-def plan(graph: FixedGraph, folding: Folding) -> Plan:
+def plan(graph: FixedGraph, folding: Folding, bus: Bus | None = None) -> Plan:
     """Decide the processes and streams of a design.
+
+    Args:
+        graph: the network.
+        folding: parallelism of each layer.
+        bus: what the ports are connected to; without one they are the first and last FIFO.
 
     Raises:
         FoldingError: a folding does not divide its layer, or makes a word wider than 4096 bits.
-        LutraError: no kernel computes a node.
+        LutraError: no kernel computes a node, or the bus is too narrow for a value.
     """
     graph = _with_axes(graph)
     check_layers(folding.layers, dict.fromkeys(graph.layers.values()), folding.file)
     try:
-        design = _design(graph, folding)
+        design = _design(graph, folding, bus)
     except FoldingError as error:
         error.file = error.file or folding.file
         raise
@@ -73,7 +79,7 @@ def _moves(node: Node[FixedOp]) -> bool:
     return isinstance(node.op, Reshape | Rearrange)
 
 
-def _design(graph: FixedGraph, folding: Folding) -> Plan:
+def _design(graph: FixedGraph, folding: Folding, bus: Bus | None) -> Plan:
     (inlet,), (outlet,) = graph.inputs, graph.outputs
     sources = find_sources(graph)
     parts = find_parts(graph, sources)
@@ -84,13 +90,16 @@ def _design(graph: FixedGraph, folding: Folding) -> Plan:
     if first:
         with _naming(site.layer(first)):
             lanes = lanes_in(site, first)
-    port_in = wiring.stream(inlet.name, inlet.name, lanes)
-    wiring.share(inlet.name, port_in, inlet.name)
+    first_stream = wiring.stream(inlet.name, inlet.name, lanes)
+    port_in = wiring.enter(bus, first_stream, inlet.name) if bus else first_stream
+    wiring.share(inlet.name, first_stream, inlet.name)
     for part in parts:
         with _naming(site.layer(part)):
             add_part(site, part)
     port_out = wiring.take(outlet.name)
-    if port_out == port_in:
+    if bus:
+        port_out = wiring.leave(bus, port_out, outlet.name)
+    elif port_out == port_in:
         port_out = wiring.copy(port_in, outlet.name)
     design = Plan(
         graph,
@@ -101,6 +110,7 @@ def _design(graph: FixedGraph, folding: Folding) -> Plan:
         tuple(site.functions),
         sources,
         {node.output: i for i, node in enumerate(graph.traced())},
+        bus,
     )
     _check_widths(design)
     return design

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
@@ -13,17 +13,20 @@ import jinja2
 import numpy as np
 
 from ..frontend.errors import LutraError
+from ..frontend.graph import Port
 from ..frontend.ops import Array
 from ..quantize.fixed import FixedGraph
+from .bus import Bus, container
 from .cells import cell_text, state_text
 from .constants import packed_arrays, tables
 from .cpp import KERNELS, Writer
 from .folding import Folding
 from .functions import function_text
 from .hardware.parts import Target, find_part
+from .interface import memory_bank, movers, network_streams, top
 from .lint import check_project
 from .names import Names, identifier
-from .plan import Plan, RecurrenceProcess
+from .plan import Plan, RecurrenceProcess, Stream
 from .planner import plan
 
 DEFAULT_PART = "xczu7ev-ffvc1156-2-e"
@@ -43,6 +46,13 @@ class Options:
     part: str = DEFAULT_PART
     clock: float = DEFAULT_CLOCK
     folding: Folding = field(default_factory=Folding)
+    interface: str = "stream"
+    bus_bits: int | None = None
+
+    @property
+    def bus(self) -> Bus | None:
+        """What the ports are connected to; none if they are FIFOs."""
+        return Bus.of(self.interface, self.bus_bits)
 
     def __post_init__(self) -> None:
         # Only what find_part spells reaches the tools' scripts.
@@ -51,6 +61,7 @@ class Options:
             raise LutraError(
                 "the clock period is out of range", found=self.clock, expected="0.1 to 1000 ns"
             )
+        Bus.of(self.interface, self.bus_bits)
 
     @property
     def target(self) -> Target:
@@ -72,7 +83,7 @@ def project_files(
     Raises:
         LutraError: the design cannot be made (see :func:`plan`).
     """
-    design = plan(graph, options.folding)
+    design = plan(graph, options.folding, options.bus)
     context = _context(design, options, len(inputs))
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: _resource("templates", name)),
@@ -97,6 +108,11 @@ def project_files(
         place: environment.get_template(f"{name}.j2").render(context)
         for name, place in places.items()
     }
+    if design.bus and design.bus.kind == "m_axi":
+        files["link.cfg"] = environment.get_template("link.cfg.j2").render(context)
+    if design.bus and design.bus.kind == "axis":
+        standin = _resource("include/standin_axi", "ap_axi_sdata.h")
+        files["tb/standin/ap_axi_sdata.h"] = standin
     files |= headers()
     files["tb/in.dat"] = _integers(inputs)
     files["tb/golden.dat"] = _integers(golden)
@@ -136,13 +152,19 @@ def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
     ports = {*design.inputs, *design.outputs}
     calls = [writer.call(process) for process in design.processes]
     used = {call.kernel for call in calls}
-    source, result = design.streams[design.inputs[0]], design.streams[design.outputs[0]]
+    source, result = network_streams(design)
     return {
         "title": f"nn_top: {identifier(graph.name)}",
         "version": version(),
         "part": options.part,
+        "bank": memory_bank(options.part),
         "clock": f"{options.clock:g}",
         "frames": frames,
+        "top": top(design, frames),
+        "in_words": design.streams[design.inputs[0]],
+        "out_words": design.streams[design.outputs[0]],
+        "in_container": container(source.format.width),
+        "out_container": container(result.format.width),
         "in_stream": source,
         "out_stream": result,
         "in_format": str(source.format),
@@ -162,6 +184,7 @@ def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
         "configs": [
             *(writer.group(*pair) for pair in cells),
             *(writer.config(process) for process in design.processes),
+            *movers(design),
         ],
         "calls": calls,
         "kernels": [(name, does) for name, does in KERNELS.items() if name in used],
@@ -188,17 +211,20 @@ def _integers(raw: Array) -> str:
 def manifest(design: Plan, options: Options) -> dict[str, Any]:
     """What made the project; the model's own names stand here, as data."""
     graph = design.graph
+    source, result = network_streams(design)
     return {
         "lutra": version(),
         "model": graph.name,
         "part": options.part,
         "clock_ns": options.clock,
+        "interface": options.interface,
+        "bus_bits": options.bus.bits if options.bus else None,
         "folding": {
             layer: {"pe": fold.pe, "simd": fold.simd}
             for layer, fold in options.folding.layers.items()
         },
-        "inputs": _ports(design, graph.inputs, design.inputs),
-        "outputs": _ports(design, graph.outputs, design.outputs),
+        "inputs": _ports(graph.inputs, source),
+        "outputs": _ports(graph.outputs, result),
         "formats": {name: str(format_) for name, format_ in graph.formats.items()},
         "processes": [
             {
@@ -217,15 +243,15 @@ def manifest(design: Plan, options: Options) -> dict[str, Any]:
     }
 
 
-def _ports(design: Plan, ports: Any, streams: tuple[str, ...]) -> list[Mapping[str, Any]]:
+def _ports(ports: Sequence[Port], stream: Stream) -> list[Mapping[str, Any]]:
+    (port,) = ports
     return [
         {
             "name": port.name,
-            "stream": stream,
+            "stream": stream.name,
             "shape": list(port.shape),
-            "format": str(design.streams[stream].format),
-            "lanes": design.streams[stream].lanes,
-            "beats": design.streams[stream].beats,
+            "format": str(stream.format),
+            "lanes": stream.lanes,
+            "beats": stream.beats,
         }
-        for port, stream in zip(ports, streams, strict=True)
     ]

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ..quantize.fixed import FixedGraph
+from .bus import BYTE, Bus
 from .clusters import Part
 from .names import Names
 from .plan import (
     AnyProcess,
     DuplicateProcess,
     Elementwise,
+    EnterProcess,
+    LeaveProcess,
     MapProcess,
     NarrowProcess,
     Stream,
@@ -123,3 +126,36 @@ class Wiring:
             MapProcess(name, output, (stream,), (new,), source.beats, source.lanes, same)
         )
         return new
+
+    def enter(self, bus: Bus, stream: str, port: str) -> str:
+        """The words of the bus from which an input's ``stream`` is filled."""
+        return self._bus(EnterProcess, bus, stream, port)
+
+    def leave(self, bus: Bus, stream: str, port: str) -> str:
+        """The words of the bus that an output's ``stream`` fills."""
+        return self._bus(LeaveProcess, bus, stream, port)
+
+    def _bus(
+        self, kind: type[EnterProcess] | type[LeaveProcess], bus: Bus, stream: str, port: str
+    ) -> str:
+        beats = self.streams[stream]
+        values = bus.values(beats.format, port)
+        count = -(-beats.beats * beats.lanes // values)
+        words = self.names.fresh(f"{stream}_words")
+        self.streams[words] = Stream(words, BYTE, bus.bits // BYTE.width, count, DEFAULT_DEPTH)
+        enters = kind is EnterProcess
+        self.processes.append(
+            kind(
+                self.names.fresh(f"{stream}_{'enter' if enters else 'leave'}"),
+                port,
+                (words,) if enters else (stream,),
+                (stream,) if enters else (words,),
+                bus,
+                beats.format,
+                values,
+                count,
+                beats.lanes,
+                beats.beats,
+            )
+        )
+        return words

@@ -11,6 +11,7 @@ import click
 
 from .frontend.errors import clip
 from .frontend.onnx.options import ImportOptions
+from .hls_templates.bus import INTERFACES
 from .hls_templates.folding import Folding, load_folding
 from .hls_templates.project import DEFAULT_CLOCK, DEFAULT_PART, Options
 from .quantize.precision import Settings, load_settings
@@ -105,7 +106,8 @@ def import_options(function: Command) -> Command:
 
 
 def design_options(function: Command) -> Command:
-    """``--part``, ``--clock`` and ``--fold``, handed on as one ``options``."""
+    """``--part``, ``--clock``, ``--fold``, ``--interface`` and ``--bus``, handed on as one
+    ``options``."""
 
     @click.option(
         "--part",
@@ -127,10 +129,32 @@ def design_options(function: Command) -> Command:
         metavar="TOML",
         help="Folding file: pe and simd of single layers; the others have one multiplier.",
     )
+    @click.option(
+        "--interface",
+        type=click.Choice(INTERFACES),
+        default="stream",
+        show_default=True,
+        help="Ports: FIFOs, AXI4-Stream, or a Vitis kernel that reads and writes memory.",
+    )
+    @click.option(
+        "--bus",
+        "bus_bits",
+        type=int,
+        metavar="BITS",
+        help="Width of the bus of axis (a multiple of 8) or m_axi (32 to 512).  "
+        "[default: 64; m_axi: 512]",
+    )
     @functools.wraps(function)
-    def wrapper(part: str, clock: float, fold: Path | None, **rest: Any) -> Any:
+    def wrapper(
+        part: str,
+        clock: float,
+        fold: Path | None,
+        interface: str,
+        bus_bits: int | None,
+        **rest: Any,
+    ) -> Any:
         folding = load_folding(fold) if fold else Folding()
-        return function(options=Options(part, clock, folding), **rest)
+        return function(options=Options(part, clock, folding, interface, bus_bits), **rest)
 
     decorated: Command = wrapper
     return decorated

@@ -26,9 +26,12 @@ from .toolchain import Headers, compile_cpp, run_program
 GUARDS = ("NN_TOP_H", "NN_LAYERS_H", "NN_WEIGHTS_H")
 
 PRELUDE = """\
+#include <ap_axi_sdata.h>
 #include <ap_fixed.h>
 #include <ap_int.h>
 #include <hls_stream.h>
+#include "lutra/axis.h"
+#include "lutra/bus.h"
 #include "lutra/concat.h"
 #include "lutra/dense.h"
 #include "lutra/elementwise.h"
@@ -192,10 +195,12 @@ def _main(count: int) -> str:
     parts = [PRELUDE]
     for i in range(count):
         parts.append(f"namespace project_{i} {{")
+        parts.append(f"#define nn_top nn_top_{i}")  # those of C linkage share one namespace
         parts.append(f'#include "project_{i}/src/nn_top.cpp"')
         parts.append("#define main bench_main")
         parts.append(f'#include "project_{i}/tb/nn_tb.cpp"')
         parts.append("#undef main")
+        parts.append("#undef nn_top")
         parts += [f"#undef {guard}" for guard in GUARDS]
         parts.append("}")
     parts.append("int main(int argc, char** argv) {")

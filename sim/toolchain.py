@@ -27,12 +27,14 @@ class Headers:
     Attributes:
         folder: it holds ``ap_fixed.h`` and ``ap_int.h``.
         source: which of the places it was found in.
-        has_stream: whether ``hls_stream.h`` is there too; a stand-in of ours serves otherwise.
+        has_stream, has_axi: whether ``hls_stream.h`` and ``ap_axi_sdata.h`` are there too; a
+            stand-in of ours serves for each that is not.
     """
 
     folder: Path
     source: str
     has_stream: bool
+    has_axi: bool
 
 
 def find_compiler() -> str:
@@ -63,7 +65,9 @@ def find_headers(ap_include: str | Path | None = None) -> Headers:
     """
     for source, folder, demanded in _places(ap_include):
         if (folder / "ap_fixed.h").is_file() and (folder / "ap_int.h").is_file():
-            return Headers(folder.resolve(), source, (folder / "hls_stream.h").is_file())
+            has_stream = (folder / "hls_stream.h").is_file()
+            has_axi = (folder / "ap_axi_sdata.h").is_file()
+            return Headers(folder.resolve(), source, has_stream, has_axi)
         if demanded:
             raise ToolchainError(
                 f"{source} names a folder without the arbitrary-precision headers",
@@ -101,9 +105,11 @@ def include_flags(headers: Headers) -> Iterator[list[str]]:
     """Compiler flags that make the headers visible."""
     with ExitStack() as stack:
         flags = ["-isystem", str(headers.folder)]
-        if not headers.has_stream:
-            package = resources.files("lutra.hls_templates") / "include" / "standin"
-            flags += ["-isystem", str(stack.enter_context(resources.as_file(package)))]
+        include = resources.files("lutra.hls_templates") / "include"
+        for name, is_there in (("standin", headers.has_stream), ("standin_axi", headers.has_axi)):
+            if not is_there:
+                folder = stack.enter_context(resources.as_file(include / name))
+                flags += ["-isystem", str(folder)]
         yield flags
 
 

@@ -229,7 +229,7 @@ def test_a_missing_compiler_says_how_to_get_it(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    headers = Headers(tmp_path, "here", True)
+    headers = Headers(tmp_path, "here", True, True)
     with pytest.raises(ToolchainError, match=r"no C\+\+ compiler.*apt install"):
         compile_cpp([tmp_path / "a.cpp"], tmp_path / "a", headers=headers, flags=[], cwd=tmp_path)
 

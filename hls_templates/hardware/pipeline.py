@@ -32,7 +32,9 @@ from ..plan import (
     DenseProcess,
     DuplicateProcess,
     Elementwise,
+    EnterProcess,
     GroupedProcess,
+    LeaveProcess,
     MapArrayProcess,
     MapProcess,
     MapRowProcess,
@@ -181,6 +183,10 @@ class _Paths:
                 moment = self.clock.select(self._in(), process.factor)
             case DuplicateProcess():
                 moment = self._in()
+            case EnterProcess() | LeaveProcess():
+                # Whether there is room, and then to which of the places.
+                moment = self.clock.add(self._in(), process.places.bit_length())
+                moment = self.clock.select(moment, process.places)
             case _:
                 assert_never(process)
         return self._out(moment)

@@ -26,7 +26,9 @@ from ..plan import (
     DenseProcess,
     DuplicateProcess,
     Elementwise,
+    EnterProcess,
     GroupedProcess,
+    LeaveProcess,
     MapArrayProcess,
     MapProcess,
     MapRowProcess,
@@ -123,6 +125,8 @@ class _Process:
                 bill.select(wide // process.factor, process.factor)
             case DuplicateProcess():
                 bill.control(1, _counter(process.beats))
+            case EnterProcess() | LeaveProcess():
+                self._bus(process)
             case _:
                 assert_never(process)
 
@@ -264,6 +268,15 @@ class _Process:
         if process.loop.reverse and not process.loop.last:
             bits = self.plan.streams[process.writes[0]].bits
             self._buffer(bits, process.steps * units // lanes)
+
+    def _bus(self, process: EnterProcess | LeaveProcess) -> None:
+        """Units that are kept; each is one of those behind it, or of what has come."""
+        words, lanes = process.values // process.unit, process.lanes // process.unit
+        kept = process.places * process.unit * process.format.width
+        self.bill.registers(kept, kept, kept)
+        self.bill.select(kept, min(words, lanes) + 1)
+        self.bill.add(process.places.bit_length(), 3)
+        self.bill.control(3, _counter(process.steps))
 
     def _post(self, function: Elementwise, lanes: int) -> None:
         self._nodes(function.nodes, lanes)

@@ -18,7 +18,9 @@ from ..plan import (
     ConcatProcess,
     DenseProcess,
     DuplicateProcess,
+    EnterProcess,
     GroupedProcess,
+    LeaveProcess,
     MapArrayProcess,
     MapProcess,
     MapRowProcess,
@@ -169,6 +171,15 @@ def loops(plan: Plan, process: AnyProcess) -> Iterator[Loop]:
         case NarrowProcess():
             steps = np.arange(process.beats * process.factor)
             yield _steps(process, steps.size, reads=steps[:: process.factor])
+        case EnterProcess():
+            reads = np.arange(process.words) * process.values // process.lanes
+            writes = -(-np.arange(1, process.beats + 1) * process.lanes // process.values) - 1
+            yield _bus(process, reads, writes)
+        case LeaveProcess():
+            reads = np.arange(process.beats) * process.lanes // process.values
+            writes = -(-np.arange(1, process.words + 1) * process.values // process.lanes) - 1
+            writes[-1] = process.steps - 1
+            yield _bus(process, reads, writes)
         case _:
             assert_never(process)
 
@@ -182,6 +193,17 @@ def _steps(
         trips,
         dict.fromkeys(process.reads, every if reads is None else reads),
         dict.fromkeys(process.writes, every if writes is None else writes),
+    )
+
+
+def _bus(process: EnterProcess | LeaveProcess, reads: Array, writes: Array) -> Loop:
+    """Reads no sooner than there is room and writes no sooner than there are values, one of each in
+    an iteration."""
+    return _steps(
+        process,
+        process.steps,
+        reads=np.maximum(reads, np.arange(reads.size)),
+        writes=np.maximum(writes, np.arange(writes.size)),
     )
 
 

@@ -17,4 +17,4 @@ struct bench {
     }
 };
 
-int main(int argc, char** argv) { return lutra::testbench<bench>(argc, argv); }
+int main(int argc, char** argv) { return lutra::testbench<lutra::fifo_ports<bench> >(argc, argv); }
