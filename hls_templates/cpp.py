@@ -32,6 +32,7 @@ from .plan import (
     WidenProcess,
     WindowProcess,
 )
+from .windows import slide
 
 KERNELS = {
     "dense": "products of a matrix and vectors: dense layers, convolutions behind their windows",
@@ -281,8 +282,11 @@ class Writer:
     def _window(self, name: str, process: WindowProcess) -> Config:
         window, (height, width, channels) = process.window, process.image
         out_h, out_w = window.infer(process.image)
+        run = slide(window, process.image, process.lanes, process.taps)
         constants = {
             "lanes": process.lanes,
+            "group_h": run.group[0],
+            "group_w": run.group[1],
             "channels": channels,
             "height": height,
             "width": width,
@@ -296,9 +300,14 @@ class Writer:
             "pad_left": window.pad[1][0],
             "out_h": out_h,
             "out_w": out_w,
+            "fill": process.fill,
+            "lead": run.lead,
+            "slots": run.slots,
+            "row_banks": run.row_banks,
+            "column_banks": run.column_banks,
         }
         source = value_type(self.plan.streams[process.reads[0]].format)
-        return Config(name, constants | {"fill": process.fill}, {"in": source})
+        return Config(name, constants, {"in": source})
 
     def _bus(self, name: str, process: EnterProcess | LeaveProcess) -> Config:
         constants = {

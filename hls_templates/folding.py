@@ -9,7 +9,9 @@ A file looks like this::
     memory = "bram"         # of its weights: auto, lutram or bram
 
 What they divide: for a dense layer or convolution its outputs and inputs (``pe`` of a grouped
-convolution a group's outputs, or it is a multiple of them); for a product of matrices the columns
+convolution a group's outputs, or it is a multiple of them; ``simd`` of one that is not may be all
+inputs of several taps: of a part of the kernel's row that divides it, or of rows that divide the
+kernel); for a product of matrices the columns
 and the inner size; for a recurrent layer the units, both of them; for all others ``pe`` divides the
 last axis.  Sums and maxima of rows take one value a cycle, and so do values of which there is one a
 row; rearrangements and joins take as much of ``pe`` as divides their last axis.

@@ -15,6 +15,7 @@ from .clusters import find_parts
 from .folding import Fold, FoldingError
 from .orders import keeps_last_axis
 from .plan import find_sources
+from .windows import tap_groups
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Legal:
 def legal_folds(graph: FixedGraph, node: Node[FixedOp]) -> Legal:
     """The folds that the process with this head can have.
 
+    A convolution of one group may take all channels of several of its kernel's taps.
     Rearrangements and joins take as much of ``pe`` as divides their last axis, so theirs are those
     that divide it; anything else is allowed there as well (see :func:`expect_legal`).
     """
@@ -56,7 +58,8 @@ def legal_folds(graph: FixedGraph, node: Node[FixedOp]) -> Legal:
             return Legal(divisors(units or outputs), () if units else divisors(inputs))
         case Conv(groups=1):
             inputs, outputs = graph.shapes[node.inputs[1]][-2:]
-            return Legal(divisors(outputs), divisors(inputs))
+            wider = (inputs * taps for taps in tap_groups(node.op.window))
+            return Legal(divisors(outputs), tuple(sorted({*divisors(inputs), *wider})))
         case Conv(groups=groups):
             inputs, outputs = graph.shapes[node.inputs[1]][-2:]
             outputs //= groups

@@ -39,9 +39,11 @@ def linear(site: Site, part: Part, op: Dense | Conv) -> str:
     node, layer, fold = part.node, site.layer(part), dense_fold(site, part)
     x = node.inputs[0]
     weight = site.graph.shapes[node.inputs[1]]
-    reads = site.wiring.read(x, fold.simd, layer)
     if isinstance(op, Conv):
-        reads = windows(site, op.window, x, reads, fold.simd, layer, 0)
+        lanes, taps = conv_lanes(site, part, op), -(-fold.simd // weight[-2])
+        reads = windows(site, op.window, x, lanes, layer, 0, taps)
+    else:
+        reads = site.wiring.read(x, fold.simd, layer)
     stream = site.wiring.stream(part.result, part.result, fold.pe)
     site.wiring.processes.append(
         DenseProcess(
@@ -56,6 +58,16 @@ def linear(site: Site, part: Part, op: Dense | Conv) -> str:
         )
     )
     return stream
+
+
+def conv_lanes(site: Site, part: Part, op: Conv) -> int:
+    """Lanes with which a convolution of one group reads the image.
+
+    They are whole positions at most, unless the image needs no window.
+    """
+    simd = site.fold(part).simd
+    shape = site.graph.shapes[part.node.inputs[0]]
+    return simd if is_trivial(op.window, shape) else min(simd, shape[-1])
 
 
 def grouped_fold(site: Site, part: Part, op: Conv) -> tuple[int, Fold]:
@@ -76,9 +88,7 @@ def _grouped(site: Site, part: Part, op: Conv) -> str:
     across, fold = grouped_fold(site, part, op)
     x = node.inputs[0]
     *kernel, inputs, outputs = site.graph.shapes[node.inputs[1]]
-    lanes = across * fold.simd
-    reads = site.wiring.read(x, lanes, layer)
-    reads = windows(site, op.window, x, reads, lanes, layer, 0)
+    reads = windows(site, op.window, x, across * fold.simd, layer, 0)
     stream = site.wiring.stream(part.result, part.result, across * fold.pe)
     site.wiring.processes.append(
         GroupedProcess(
@@ -99,16 +109,18 @@ def _grouped(site: Site, part: Part, op: Conv) -> str:
 
 
 def windows(
-    site: Site, window: Window, x: str, reads: str, lanes: int, layer: str, fill: int
+    site: Site, window: Window, x: str, lanes: int, layer: str, fill: int, taps: int = 1
 ) -> str:
-    """The windows of ``x``; its own stream where they are the image as it arrives."""
+    """The windows of ``x``, ``taps`` at a time; its own stream where they are the image as it
+    arrives."""
     shape = site.graph.shapes[x]
+    reads = site.wiring.read(x, lanes, layer)
     if is_trivial(window, shape):
         return reads
     image, window = as_image(shape, window)
     positions = math.prod(window.infer(image))
-    beats = positions * window.size * image[2] // lanes
-    stream = site.wiring.stream(f"{layer}_windows", site.wiring.source(x), lanes, beats)
+    beats = positions * window.size * image[2] // (lanes * taps)
+    stream = site.wiring.stream(f"{layer}_windows", site.wiring.source(x), lanes * taps, beats)
     site.wiring.processes.append(
         WindowProcess(
             site.wiring.names.fresh(f"{layer}_window"),
@@ -118,6 +130,7 @@ def windows(
             window,
             image,
             lanes,
+            taps,
             fill,
         )
     )

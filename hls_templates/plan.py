@@ -119,11 +119,15 @@ class MatMulProcess(Process):
 
 @dataclass(frozen=True)
 class WindowProcess(Process):
-    """The sliding window of a convolution or a pooling layer, as two spatial axes."""
+    """The sliding window of a convolution or a pooling layer, as two spatial axes.
+
+    ``lanes`` values arrive at a time, those of so many ``taps`` leave.
+    """
 
     window: Window
     image: tuple[int, int, int]
     lanes: int
+    taps: int
     fill: int
 
 

@@ -9,7 +9,7 @@ from ..frontend.ops import Concat, Conv, Dense, MatMul, MaxPool, ReduceSum, SumP
 from ..quantize.exact_ops import BelowMax, Rearrange
 from ..quantize.recurrence import Recurrence
 from .clusters import Part, is_elementwise, is_map
-from .linear import dense_fold, grouped_fold, linear, matmul, windows
+from .linear import conv_lanes, dense_fold, grouped_fold, linear, matmul, windows
 from .moves import concat, concat_lanes, rearrange, rearrange_lanes
 from .plan import (
     BelowMaxProcess,
@@ -61,7 +61,9 @@ def lanes_in(site: Site, part: Part) -> int:
         case Conv(groups=groups) as op if groups > 1:
             across, fold = grouped_fold(site, part, op)
             return across * fold.simd
-        case Dense() | Conv():
+        case Conv() as op:
+            return conv_lanes(site, part, op)
+        case Dense():
             return dense_fold(site, part).simd
         case MatMul():
             return site.fold(part).simd
@@ -83,9 +85,8 @@ def _pool(site: Site, part: Part, window: Window) -> str:
     node, layer, pe = part.node, site.layer(part), site.fold(part).pe
     x = node.inputs[0]
     shape = site.graph.shapes[node.output]
-    reads = site.wiring.read(x, pe, layer)
     fill = site.graph.formats[site.wiring.source(x)].low if isinstance(node.op, MaxPool) else 0
-    reads = windows(site, window, x, reads, pe, layer, fill)
+    reads = windows(site, window, x, pe, layer, fill)
     stream = site.wiring.stream(part.result, part.result, pe)
     site.wiring.processes.append(
         PoolProcess(

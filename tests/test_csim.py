@@ -63,7 +63,8 @@ def full_fold(case: Case) -> Folding:
         case Dense():
             fold = Fold(case.weights[0][-1], case.weights[0][-2])
         case Conv(groups=groups) | ConvTranspose(groups=groups):
-            fold = Fold(case.weights[0][-1] // groups, case.weights[0][-2])
+            taps = 1 if groups > 1 else math.prod(case.weights[0][:-2])
+            fold = Fold(case.weights[0][-1] // groups, taps * case.weights[0][-2])
         case MatMul():
             fold = Fold(shape[-1], case.shape[-1])
         case SimpleRnn() | Lstm() | Gru():

@@ -10,6 +10,7 @@ import pytest
 from lutra.frontend.ops import Array, Shape, Window
 from lutra.hls_templates.orders import Loop, Order, keeps_last_axis, order_of
 from lutra.hls_templates.pack import grouped_rows
+from lutra.hls_templates.windows import slide, tap_groups
 from lutra.quantize.exact_ops import Axis, Rearrange
 from lutra.quantize.formats import Format
 
@@ -109,11 +110,14 @@ def patches(x: Array, window: Window, fill: int) -> Array:
     return np.stack([tap[:, :height, :width] for tap in taps], axis=3)
 
 
-def sliding_window(name: str, shape: Shape, window: Window, lanes: int, fill: int = 0) -> Case:
+def sliding_window(
+    name: str, shape: tuple[int, int, int], window: Window, lanes: int, fill: int = 0, taps: int = 1
+) -> Case:
     rng = np.random.default_rng(shape)
     x = raw_values(rng, SIGNED, FRAMES, *shape)
     result = patches(x, window, fill)
     height, width, channels = shape
+    run = slide(window, shape, lanes, taps)
     pairs = {
         "kernel": window.kernel,
         "stride": window.stride,
@@ -128,10 +132,12 @@ def sliding_window(name: str, shape: Shape, window: Window, lanes: int, fill: in
         "sliding_window",
         {"lanes": lanes, "channels": channels, "height": height, "width": width, "fill": fill}
         | {"pad_top": window.pad[0][0], "pad_left": window.pad[1][0]}
+        | {"group_h": run.group[0], "group_w": run.group[1], "lead": run.lead, "slots": run.slots}
+        | {"row_banks": run.row_banks, "column_banks": run.column_banks}
         | members,
         {"in": cpp_type(SIGNED)},
         (Data(x, SIGNED, lanes),),
-        Data(result, SIGNED, lanes),
+        Data(result, SIGNED, lanes * taps),
     )
 
 
@@ -241,6 +247,25 @@ CASES = [
     grouped("depthwise_twofold", (3, 3, 4, 1, 2), across=2, simd=1, pe=2),
     grouped("depthwise_threefold", (3, 3, 2, 1, 6), across=1, simd=1, pe=3),
     grouped("one_group_one_tap", (5, 1, 1, 4, 4), across=1, simd=4, pe=1),
+]
+
+
+WINDOWS = {
+    "same": ((6, 7, 2), dilated((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))),
+    "valid": ((7, 6, 2), dilated((4, 4), (1, 1), (1, 1), NONE)),
+    "strided": ((9, 8, 2), dilated((3, 3), (1, 1), (2, 2), ((1, 1), (0, 1)))),
+    "far": ((9, 10, 1), dilated((2, 4), (3, 2), (1, 1), ((1, 2), (3, 0)))),
+    "far_strided": ((11, 9, 1), dilated((4, 2), (2, 4), (3, 1), ((4, 5), (2, 2)))),
+    "one_axis": ((11, 1, 2), dilated((6, 1), (1, 1), (2, 1), ((2, 2), (0, 0)))),
+    "wide_padding": ((3, 4, 1), dilated((2, 2), (1, 1), (1, 1), ((3, 3), (4, 3)))),
+    "above_and_left_only": ((4, 5, 1), dilated((3, 3), (1, 1), (3, 2), ((4, 0), (5, 0)))),
+    "small": ((2, 2, 3), dilated((2, 2), (1, 1), (1, 1), NONE)),
+    "one_pixel": ((1, 1, 2), dilated((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))),
+}
+CASES += [
+    sliding_window(f"taps_{taps}_{name}", shape, window, shape[-1], -7, taps)
+    for name, (shape, window) in WINDOWS.items()
+    for taps in tap_groups(window)
 ]
 
 

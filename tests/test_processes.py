@@ -280,6 +280,11 @@ DILATED = Window((2, 3), (1, 2), ((1, 0), (2, 1)), (3, 2))
 NETWORKS |= {
     "dilated": lambda: convolution(1, Fold(3, 2), DILATED),
     "dilated_sequence": lambda: convolution(1, Fold(2, 3), Window((2,), (1,), ((1, 2),), (3,))),
+    "part_of_a_row": lambda: convolution(1, Fold(2, 12), Window.of((2, 4), (2, 1))),
+    "dilated_rows": lambda: convolution(1, Fold(3, 18), DILATED),
+    "dilated_windows": lambda: convolution(1, Fold(6, 36), DILATED),
+    "taps_of_a_sequence": lambda: convolution(1, Fold(1, 12), Window.of((4,), (2,), ((1, 2),))),
+    "taps_of_an_image": lambda: convolution(1, Fold(2, 36), Window.of((7, 6))),
     "grouped": lambda: convolution(2, Fold(1, 1), DILATED),
     "grouped_folded": lambda: convolution(2, Fold(3, 3), Window.of((2, 2))),
     "groups_across": lambda: convolution(3, Fold(6, 2), Window.of((2, 2))),

@@ -42,6 +42,7 @@ from ..plan import (
     WidenProcess,
     WindowProcess,
 )
+from ..windows import slide
 from .figures import Resources
 from .memory import buffer_memory, weight_memory
 from .operators import Bill, multiplier
@@ -203,15 +204,17 @@ class _Process:
         self._post(process.post, fold.pe)
 
     def _window(self, process: WindowProcess) -> None:
-        window, (height, width, channels) = process.window, process.image
+        window, (height, width, _) = process.window, process.image
         bits = self.plan.streams[process.reads[0]].bits
-        reach = (window.kernel[0] - 1) * window.dilation[0] + 1
-        slots = reach + window.stride[0]
-        self._buffer(bits, slots * width * channels // process.lanes)
+        run = slide(window, process.image, process.lanes, process.taps)
+        self._buffer(bits, run.words, run.row_banks * run.column_banks)
         size = _counter(height) + _counter(width)
         self.bill.control(12, size // 2 + 2)
         self.bill.add(size, 4)
-        self.bill.select(bits)
+        # Each tap finds its row's bank, then its column's, or takes the padding.
+        self.bill.select(bits * process.taps, run.row_banks)
+        self.bill.select(bits * process.taps, run.column_banks)
+        self.bill.select(bits * process.taps)
 
     def _pool(self, process: PoolProcess) -> None:
         bits, pe = self._format(process.node.output).width, process.pe

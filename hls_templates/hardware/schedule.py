@@ -33,6 +33,7 @@ from ..plan import (
     WidenProcess,
     WindowProcess,
 )
+from ..windows import slide
 from .parts import Target
 from .pipeline import pipeline_depth
 
@@ -121,7 +122,7 @@ def loops(plan: Plan, process: AnyProcess) -> Iterator[Loop]:
         case MatMulProcess():
             yield from _matmul(process, plan.streams[process.reads[1]].beats)
         case WindowProcess():
-            yield from _window(process)
+            yield _window(process)
         case PoolProcess():
             folds = process.channels // process.pe
             yield _steps(
@@ -253,24 +254,9 @@ def _matmul(process: MatMulProcess, beats: int) -> Iterator[Loop]:
         yield multiply
 
 
-def _window(process: WindowProcess) -> Iterator[Loop]:
-    """The rows that the first windows need; then, for each row of windows, the next ones."""
-    window, (height, width, channels) = process.window, process.image
-    (source,), (result,) = process.reads, process.writes
-    folds = channels // process.lanes
-    row, stride = width * folds, window.stride[0]
-    out_h, out_w = window.infer(process.image)[:2]
-    first = (window.kernel[0] - 1) * window.dilation[0] + 1 - window.pad[0][0]
-    rows = min(max(first, 0), height)
-    yield Loop(rows * row, {source: np.arange(rows * row)})
-    emit, fetch = out_w * window.size * folds, stride * row
-    every = np.arange(max(emit, fetch))
-    for oh in range(out_h):
-        needed = first + (oh + 1) * stride
-        limit = height if oh == out_h - 1 else min(needed, height)
-        arrive = min(max(limit - rows, 0), stride)
-        rows += arrive
-        yield Loop(every.size, {source: every[: arrive * row]}, {result: every[:emit]})
+def _window(process: WindowProcess) -> Loop:
+    run = slide(process.window, process.image, process.lanes, process.taps)
+    return _steps(process, run.trips, run.reads(), run.writes())
 
 
 def _recurrence(process: RecurrenceProcess) -> Iterator[Loop]:

@@ -73,6 +73,8 @@ struct y_function {
 
 struct conv_window_config {
     static const int lanes = 2;
+    static const int group_h = 1;
+    static const int group_w = 1;
     static const int channels = 2;
     static const int height = 6;
     static const int width = 6;
@@ -87,6 +89,10 @@ struct conv_window_config {
     static const int out_h = 6;
     static const int out_w = 6;
     static const int fill = 0;
+    static const int lead = 8;
+    static const int slots = 3;
+    static const int row_banks = 1;
+    static const int column_banks = 1;
     typedef ap_fixed<8, 3> in;
 };
 
@@ -111,6 +117,8 @@ struct relu_narrow_adaptor_config {
 
 struct pool_window_config {
     static const int lanes = 2;
+    static const int group_h = 1;
+    static const int group_w = 1;
     static const int channels = 4;
     static const int height = 6;
     static const int width = 6;
@@ -125,6 +133,10 @@ struct pool_window_config {
     static const int out_h = 3;
     static const int out_w = 3;
     static const int fill = 0;
+    static const int lead = 12;
+    static const int slots = 2;
+    static const int row_banks = 1;
+    static const int column_banks = 1;
     typedef ap_ufixed<8, 3> in;
 };
 
