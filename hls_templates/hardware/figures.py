@@ -33,6 +33,18 @@ class Figure:
 NOTHING = Figure.exact(0)
 
 
+NAMES = {
+    "lut": "LUTs",
+    "ff": "flip-flops",
+    "dsp": "DSP slices",
+    "bram18": "block RAMs of 18 Kbit",
+    "uram": "UltraRAMs",
+}
+"""The kinds of resources, and what they are called."""
+
+KINDS = tuple(NAMES)
+
+
 @dataclass(frozen=True)
 class Resources:
     """What a design, or a part of one, takes.
