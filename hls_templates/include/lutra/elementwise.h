@@ -35,14 +35,14 @@ struct cast {
     }
 };
 
-// max(value, 0).
+// max(value, 0): a look at the sign, no comparison.
 template <int ID, typename In, typename Out>
 struct relu {
     static Out apply(const In& value) {
 #pragma HLS INLINE
-        Out result = 0;
-        if (value > 0) {
-            result = value;
+        Out result = value;
+        if (value < 0) {
+            result = 0;
         }
         trace<ID>(result);
         return result;
