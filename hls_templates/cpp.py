@@ -25,6 +25,7 @@ from .plan import (
     MapRowProcess,
     MatMulProcess,
     NarrowProcess,
+    ParallelProcess,
     Plan,
     PoolProcess,
     RearrangeProcess,
@@ -54,6 +55,7 @@ KERNELS = {
     "duplicate": "a fork: every beat to two streams",
     "enter": "words of the bus to beats",
     "leave": "beats to words of the bus",
+    "parallel": "the whole network, a frame a cycle",
 }
 """What each kernel does, for the project's reader."""
 
@@ -144,6 +146,8 @@ class Writer:
                 return Config(name, {"bits": bits, "beats": process.beats}, {})
             case EnterProcess() | LeaveProcess():
                 return self._bus(name, process)
+            case ParallelProcess():
+                return Config(name, {}, {"network": f"{process.name}_function"})
             case _:
                 assert_never(process)
 
@@ -366,6 +370,8 @@ class Writer:
                 kernel = "enter"
             case LeaveProcess():
                 kernel = "leave"
+            case ParallelProcess():
+                kernel = "parallel"
             case _:
                 assert_never(process)
         arguments = (*process.reads, *process.writes, *extra)

@@ -61,7 +61,7 @@ class Statements:
             type_ = self.type(value)
             raw = int(self.plan.graph.constants[value].item())
             variable = f"c{len(self.variables)}"
-            self.lines.append(f"const {type_} {variable} = {_literal(type_, raw)};")
+            self.lines.append(f"const {type_} {variable} = {literal(type_, raw)};")
             self.variables[source] = variable
         return self.variables[source]
 
@@ -74,12 +74,12 @@ class Statements:
 
     def add(self, node: Node[FixedOp]) -> None:
         """The statement that defines the node's value."""
-        kind, arguments = self._call(node)
+        kind, arguments = self.call(node)
         variable = f"v{len(self.variables)}"
         self.lines.append(f"{self.type(node.output)} {variable} = {kind}::apply({arguments});")
         self.variables[node.output] = variable
 
-    def _call(self, node: Node[FixedOp]) -> tuple[str, str]:
+    def call(self, node: Node[FixedOp]) -> tuple[str, str]:
         """The type whose ``apply`` computes the node, and the arguments."""
         x = node.inputs[0]
         number = self.plan.ids[node.output]
@@ -125,7 +125,7 @@ class Statements:
         ends = max(clamp.low, source.low), min(clamp.high, source.high)
         formats = [Format.holding(raw, raw, source.fraction) for raw in ends]
         types = [value_type(format_) for format_ in formats]
-        bounds = [_literal(type_, raw) for type_, raw in zip(types, ends, strict=True)]
+        bounds = [literal(type_, raw) for type_, raw in zip(types, ends, strict=True)]
         kind = ", ".join((value_type(source), *types, self.type(node.output)))
         arguments = ", ".join((self.read(node.inputs[0]), *bounds))
         return f"lutra::clamp<{self.plan.ids[node.output]}, {kind} >", arguments
@@ -141,7 +141,8 @@ def _pair_kind(op: Mul | Combine | Leaky) -> str:
             return "subtract" if op.negative else "add"
 
 
-def _literal(type_: str, raw: int) -> str:
+def literal(type_: str, raw: int) -> str:
+    """The value of a type with this raw integer."""
     return f"lutra::from_raw<{type_} >({raw}LL)"
 
 

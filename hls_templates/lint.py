@@ -100,6 +100,8 @@ def lint(files: Mapping[str, str]) -> list[Finding]:
     for name, text in sources.items():
         if "#pragma HLS DATAFLOW" in text:
             findings += _dataflow(name, text, kernels)
+        elif name == "src/nn_top.cpp":
+            findings += _pipelined(name, text, kernels)
     return findings
 
 
@@ -225,6 +227,31 @@ class _Region:
     declared: list[str] = field(default_factory=list)
     reads: Counter[str] = field(default_factory=Counter)
     writes: Counter[str] = field(default_factory=Counter)
+
+
+def _pipelined(name: str, text: str, kernels: Mapping[str, list[str]]) -> list[Finding]:
+    """Rules of a top that is one pipelined function: interval 1, and one call that reads and writes
+    the ports."""
+    head, pragma, region = text.partition("#pragma HLS PIPELINE")
+    first = head.count("\n") + 1
+    if not pragma:
+        return [Finding(name, first, "the top is neither dataflow nor pipelined", "nn_top")]
+    options, _, rest = _body(region, 0).partition("\n")
+    statements = [line.strip() for line in rest.splitlines() if line.strip()]
+    findings = []
+    if "II=1" not in options.split():
+        findings.append(Finding(name, first, "a pipelined top takes a frame a cycle", options))
+    call = CALL.match(statements[0]) if len(statements) == 1 else None
+    if call is None or call[1] not in kernels:
+        shown = " ".join(statements) or "nothing"
+        return [*findings, Finding(name, first + 1, "a pipelined top is one call", shown)]
+    arguments = [argument.strip() for argument in call[2].split(",")]
+    uses = dict(zip(arguments, kernels[call[1]], strict=False))
+    wanted = dict(zip(PARAMETER.findall(head), ("read", "write"), strict=False))
+    if uses != wanted or len(arguments) != len(wanted):
+        shown = ", ".join(f"{port} is {use}" for port, use in uses.items())
+        findings.append(Finding(name, first + 1, "a port is read or written once", shown))
+    return findings
 
 
 def _dataflow(name: str, text: str, kernels: Mapping[str, list[str]]) -> list[Finding]:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..frontend.graph import Node, Port
-from ..frontend.ops import Flatten, Reshape, Window
+from ..frontend.ops import Array, Flatten, Reshape, Window
 from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.formats import Format
 from ..quantize.recurrence import Recurrence
+from .adders import AdderGraph
 from .bus import Bus
 from .folding import Fold
 from .orders import Order
@@ -314,6 +315,29 @@ class LeaveProcess(BusProcess):
         return max(self.words, self.beats + (before + self.lanes > self.values))
 
 
+@dataclass(frozen=True)
+class Sums:
+    """Sums of values times constants, the same ones at each position.
+
+    Attributes:
+        name: identifier, unique in the design.
+        graph: the adders at one position.
+        index: places of what each position reads in the node's operand, -1 where a zero stands;
+            ``(positions, inputs)``.
+    """
+
+    name: str
+    graph: AdderGraph
+    index: Array
+
+
+@dataclass(frozen=True)
+class ParallelProcess(Process):
+    """The whole network as one pipelined function; ``sums`` by the value that they define."""
+
+    sums: Mapping[str, Sums]
+
+
 AnyProcess = (
     DenseProcess
     | GroupedProcess
@@ -332,6 +356,7 @@ AnyProcess = (
     | DuplicateProcess
     | EnterProcess
     | LeaveProcess
+    | ParallelProcess
 )
 
 

@@ -15,6 +15,7 @@ from ..quantize.fixed import FixedGraph, FixedOp
 from .bus import Bus
 from .clusters import find_parts
 from .folding import Folding, FoldingError
+from .parallel import WIDEST, parallel_plan
 from .plan import (
     AnyProcess,
     DenseProcess,
@@ -28,23 +29,25 @@ from .site import Site
 from .stages import add_part, lanes_in
 from .wiring import Wiring
 
-WIDEST = 4096
-"""Bits of the widest ``ap_uint`` that the tools take."""
 
-
-def plan(graph: FixedGraph, folding: Folding, bus: Bus | None = None) -> Plan:
+def plan(
+    graph: FixedGraph, folding: Folding, bus: Bus | None = None, *, parallel: bool = False
+) -> Plan:
     """Decide the processes and streams of a design.
 
     Args:
         graph: the network.
-        folding: parallelism of each layer.
+        folding: parallelism of each layer; of none if ``parallel``.
         bus: what the ports are connected to; without one they are the first and last FIFO.
+        parallel: make one function of the network that takes a frame a cycle.
 
     Raises:
         FoldingError: a folding does not divide its layer, or makes a word wider than 4096 bits.
         LutraError: no kernel computes a node, or the bus is too narrow for a value.
     """
     graph = _with_axes(graph)
+    if parallel:
+        return parallel_plan(graph, bus)
     check_layers(folding.layers, dict.fromkeys(graph.layers.values()), folding.file)
     try:
         design = _design(graph, folding, bus)

@@ -26,7 +26,8 @@ from .hardware.parts import Target, find_part
 from .interface import memory_bank, movers, network_streams, top
 from .lint import check_project
 from .names import Names, identifier
-from .plan import Plan, RecurrenceProcess, Stream
+from .parallel_code import network_text, sums_text
+from .plan import ParallelProcess, Plan, RecurrenceProcess, Stream
 from .planner import plan
 
 DEFAULT_PART = "xczu7ev-ffvc1156-2-e"
@@ -41,6 +42,7 @@ class Options:
         part: the FPGA, by part number or board; the full part number once the options are made.
         clock: target period in ns.
         folding: parallelism of each layer.
+        parallel: make one function of the network that takes a frame a cycle.
     """
 
     part: str = DEFAULT_PART
@@ -48,6 +50,7 @@ class Options:
     folding: Folding = field(default_factory=Folding)
     interface: str = "stream"
     bus_bits: int | None = None
+    parallel: bool = False
 
     @property
     def bus(self) -> Bus | None:
@@ -62,6 +65,13 @@ class Options:
                 "the clock period is out of range", found=self.clock, expected="0.1 to 1000 ns"
             )
         Bus.of(self.interface, self.bus_bits)
+        if self.parallel and self.folding.layers:
+            raise LutraError(
+                "a fully parallel design has no layers to fold",
+                file=self.folding.file,
+                found=", ".join(map(repr, self.folding.layers)),
+                remedy="Give --parallel or a folding, not both",
+            )
 
     @property
     def target(self) -> Target:
@@ -83,7 +93,7 @@ def project_files(
     Raises:
         LutraError: the design cannot be made (see :func:`plan`).
     """
-    design = plan(graph, options.folding, options.bus)
+    design = plan(graph, options.folding, options.bus, parallel=options.parallel)
     context = _context(design, options, len(inputs))
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: _resource("templates", name)),
@@ -145,7 +155,9 @@ def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
     graph = design.graph
     loops = [process for process in design.processes if isinstance(process, RecurrenceProcess)]
     cells = [(loop, cell) for loop in loops for cell in loop.cells]
-    named = (*design.processes, *design.functions, *(cell for _, cell in cells))
+    whole = [process for process in design.processes if isinstance(process, ParallelProcess)]
+    sums = [item for process in whole for item in process.sums.values()]
+    named = (*design.processes, *design.functions, *(cell for _, cell in cells), *sums)
     found = tables(design, Names(item.name for item in named))
     types = {constant: table.name for constant, table in found.items()}
     writer = Writer(design)
@@ -181,6 +193,9 @@ def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
             *(function_text(design, types, function) for function in design.functions),
             *(cell_text(design, types, *pair) for pair in cells),
         ],
+        "sums": [sums_text(item) for item in sums],
+        "networks": [network_text(design, types, process) for process in whole],
+        "whole": bool(whole) and design.bus is None,
         "configs": [
             *(writer.group(*pair) for pair in cells),
             *(writer.config(process) for process in design.processes),

@@ -106,8 +106,8 @@ def import_options(function: Command) -> Command:
 
 
 def design_options(function: Command) -> Command:
-    """``--part``, ``--clock``, ``--fold``, ``--interface`` and ``--bus``, handed on as one
-    ``options``."""
+    """``--part``, ``--clock``, ``--fold``, ``--parallel``, ``--interface`` and ``--bus``, handed on
+    as one ``options``."""
 
     @click.option(
         "--part",
@@ -130,6 +130,11 @@ def design_options(function: Command) -> Command:
         help="Folding file: pe and simd of single layers; the others have one multiplier.",
     )
     @click.option(
+        "--parallel",
+        is_flag=True,
+        help="Make one function of the whole network that takes a frame a cycle, for triggers.",
+    )
+    @click.option(
         "--interface",
         type=click.Choice(INTERFACES),
         default="stream",
@@ -149,12 +154,14 @@ def design_options(function: Command) -> Command:
         part: str,
         clock: float,
         fold: Path | None,
+        parallel: bool,
         interface: str,
         bus_bits: int | None,
         **rest: Any,
     ) -> Any:
         folding = load_folding(fold) if fold else Folding()
-        return function(options=Options(part, clock, folding, interface, bus_bits), **rest)
+        options = Options(part, clock, folding, interface, bus_bits, parallel)
+        return function(options=options, **rest)
 
     decorated: Command = wrapper
     return decorated

@@ -40,6 +40,7 @@ from ..plan import (
     MapRowProcess,
     MatMulProcess,
     NarrowProcess,
+    ParallelProcess,
     Plan,
     PoolProcess,
     RearrangeProcess,
@@ -49,6 +50,7 @@ from ..plan import (
 )
 from .memory import weight_memory
 from .operators import multiplier
+from .parallel import parallel_depth
 from .parts import Target
 
 USABLE = 0.73
@@ -139,6 +141,8 @@ def pipeline_depth(plan: Plan, process: AnyProcess, target: Target) -> int:
 
     Of a process with several loops it is that of the longest.
     """
+    if isinstance(process, ParallelProcess):
+        return parallel_depth(plan, process, target)
     paths = _Paths(plan, Clock.of(target))
     end = paths.end(process)
     return max(1, end.cycle + (end.ns > 0))
@@ -187,6 +191,8 @@ class _Paths:
                 # Whether there is room, and then to which of the places.
                 moment = self.clock.add(self._in(), process.places.bit_length())
                 moment = self.clock.select(moment, process.places)
+            case ParallelProcess():
+                raise AssertionError("its depth is found operation by operation")
             case _:
                 assert_never(process)
         return self._out(moment)

@@ -34,6 +34,7 @@ from ..plan import (
     MapRowProcess,
     MatMulProcess,
     NarrowProcess,
+    ParallelProcess,
     Plan,
     PoolProcess,
     RearrangeProcess,
@@ -46,6 +47,7 @@ from ..windows import slide
 from .figures import Resources
 from .memory import buffer_memory, weight_memory
 from .operators import Bill, multiplier
+from .parallel import parallel_resources
 from .parts import Target
 from .pipeline import pipeline_depth
 
@@ -61,6 +63,8 @@ def stream_resources(stream: Stream, target: Target) -> Resources:
 
 def process_resources(plan: Plan, process: AnyProcess, target: Target) -> Resources:
     """What a process takes, its constants and buffers included, its streams not."""
+    if isinstance(process, ParallelProcess):
+        return parallel_resources(plan, process, target)
     return _Process(plan, process, target).total()
 
 
@@ -128,6 +132,8 @@ class _Process:
                 bill.control(1, _counter(process.beats))
             case EnterProcess() | LeaveProcess():
                 self._bus(process)
+            case ParallelProcess():
+                raise AssertionError("its operations are counted one by one")
             case _:
                 assert_never(process)
 

@@ -26,6 +26,7 @@ from ..plan import (
     MapRowProcess,
     MatMulProcess,
     NarrowProcess,
+    ParallelProcess,
     Plan,
     PoolProcess,
     RearrangeProcess,
@@ -75,6 +76,10 @@ class Loop:
 
 def schedule(plan: Plan, process: AnyProcess, target: Target) -> Schedule:
     """When ``process`` touches its streams in a call that never waits."""
+    if isinstance(process, ParallelProcess):
+        now = np.zeros(1, np.int64)
+        reads, writes = dict.fromkeys(process.reads, now), dict.fromkeys(process.writes, now)
+        return Schedule(process.name, pipeline_depth(plan, process, target), 1, reads, writes)
     return lay(process, pipeline_depth(plan, process, target), loops(plan, process))
 
 
@@ -181,6 +186,8 @@ def loops(plan: Plan, process: AnyProcess) -> Iterator[Loop]:
             writes = -(-np.arange(1, process.words + 1) * process.values // process.lanes) - 1
             writes[-1] = process.steps - 1
             yield _bus(process, reads, writes)
+        case ParallelProcess():
+            raise AssertionError("it has no loops")
         case _:
             assert_never(process)
 

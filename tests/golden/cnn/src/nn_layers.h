@@ -5,11 +5,13 @@
 #include "nn_weights.h"
 
 #include "lutra/concat.h"
+#include "lutra/constant.h"
 #include "lutra/dense.h"
 #include "lutra/elementwise.h"
 #include "lutra/grouped.h"
 #include "lutra/map.h"
 #include "lutra/matmul.h"
+#include "lutra/parallel.h"
 #include "lutra/pool.h"
 #include "lutra/rearrange.h"
 #include "lutra/recurrent.h"

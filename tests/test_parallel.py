@@ -1,0 +1,272 @@
+"""Fully parallel designs: one function of the whole network, against the simulator with ``==``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lutra.frontend.errors import LutraError, ToolchainError
+from lutra.frontend.ops import Array, Dense, Relu
+from lutra.frontend.storage import write_folder
+from lutra.hls_templates.adders import AdderGraph, Output, adder_graph, count_terms
+from lutra.hls_templates.folding import Fold, Folding
+from lutra.hls_templates.lint import lint
+from lutra.hls_templates.parallel import MOST_OPERATIONS, WIDEST, ParallelError
+from lutra.hls_templates.plan import ParallelProcess
+from lutra.hls_templates.planner import plan
+from lutra.hls_templates.project import Options, project_files
+from lutra.quantize.fixed import FixedGraph
+from lutra.quantize.formats import Format
+from lutra.quantize.recurrence import Recurrence
+from lutra.sim import csim
+from lutra.sim.simulator import Simulator
+from lutra.sim.toolchain import find_headers
+
+from .cases import CASES, ROUNDED
+from .fixed_graphs import Maker
+from .test_csim import lowered
+from .test_processes import NETWORKS, WARNINGS, values_of
+
+EIGHT = Format(True, 8, 3)
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(11)
+
+
+def sparse(inputs: int, outputs: int, bits: int = 6, zeros: float = 0.5) -> Array:
+    """Weights of which about so many are zero."""
+    high = 1 << bits - 1
+    weights = rng().integers(-high, high, (inputs, outputs))
+    return np.where(rng().random((inputs, outputs)) < zeros, 0, weights)
+
+
+def wrong_sums(graph: AdderGraph, weights: Array, bias: Array) -> int:
+    x = rng().integers(-100, 100, (40, len(weights)))
+    return int(np.count_nonzero(graph.forward(x) != x @ weights + bias))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "bits", "zeros"),
+    [(1, 1, 2, 0), (1, 6, 9, 0), (9, 1, 6, 0.3), (12, 10, 6, 0.4), (30, 20, 16, 0), (5, 4, 3, 1)],
+)
+def test_adders_compute_products_with_a_matrix(
+    inputs: int, outputs: int, bits: int, zeros: float
+) -> None:
+    weights = sparse(inputs, outputs, bits, zeros)
+    for bias in (np.zeros(outputs, np.int64), rng().integers(-9, 9, outputs)):
+        graph = adder_graph(weights, bias, -100, 99)
+        assert wrong_sums(graph, weights, bias) == 0
+        assert len(graph.adders) <= count_terms(weights) + outputs
+        rows = x_nodes(graph, rng().integers(-100, 100, (200, inputs)))
+        for (low, high), values in zip(graph.bounds, rows, strict=True):
+            assert low <= values.min()
+            assert values.max() <= high
+
+
+def x_nodes(graph: AdderGraph, x: Array) -> list[Array]:
+    """The values of every node."""
+    every = [Output(i, 0) for i in range(len(graph.bounds))]
+    whole = dataclasses.replace(graph, outputs=tuple(every))
+    return list(whole.forward(x).T)
+
+
+def test_blocks_of_inputs_are_searched_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large matrix costs time in proportion to its terms, and is as right."""
+    monkeypatch.setattr("lutra.hls_templates.adders.MOST_PAIRS", 200)
+    weights, bias = sparse(40, 6), rng().integers(-9, 9, 6)
+    graph = adder_graph(weights, bias, -100, 99)
+    assert wrong_sums(graph, weights, bias) == 0
+    assert len(graph.adders) < count_terms(weights)
+
+
+def test_a_pair_of_terms_is_computed_once_and_the_path_is_as_short_as_without() -> None:
+    graph = adder_graph(np.array([[5, 10], [-3, -6]]), np.array([0, 0]), -8, 7)
+    assert len(graph.adders) == 3  # 5 x - 3 y, of which the other is the double
+    weights = sparse(32, 32, 6, 0.3)
+    graph = adder_graph(weights, np.zeros(32, np.int64), -8, 7)
+    longest = max(count_terms(weights[:, o]) for o in range(32))
+    assert max(graph.levels) == (longest - 1).bit_length()
+    assert len(graph.adders) < 0.75 * (count_terms(weights) - 32)
+
+
+def test_a_wrong_adder_is_a_wrong_sum() -> None:
+    """Each adder matters: with any of them changed the sums differ."""
+    weights, bias = sparse(6, 5), np.arange(5)
+    graph = adder_graph(weights, bias, -100, 99)
+    for i, adder in enumerate(graph.adders):
+        for changed in (
+            adder._replace(left_shift=adder.left_shift + 1),
+            adder._replace(negative=not adder.negative),
+        ):
+            broken = (*graph.adders[:i], changed, *graph.adders[i + 1 :])
+            assert wrong_sums(dataclasses.replace(graph, adders=broken), weights, bias)
+
+
+def fits(graph: FixedGraph) -> bool:
+    """Whether a network has no loop, and frames that fit one beat."""
+    ends = (*graph.inputs, *graph.outputs)
+    bits = [math.prod(port.shape) * graph.formats[port.name].width for port in ends]
+    return max(bits) <= WIDEST and not any(isinstance(n.op, Recurrence) for n in graph.nodes)
+
+
+def write_parallel(graph: FixedGraph, x: Array, output: Array, path: Path) -> Path:
+    files = project_files(graph, Options(parallel=True), x, output.astype(np.int64))
+    assert "#pragma HLS DATAFLOW" not in files["src/nn_top.cpp"]
+    write_folder(path, files, force=False)
+    return path
+
+
+def test_every_process_is_computed_in_one_cycle_too(tmp_path: Path) -> None:
+    """The networks of the processes' tests, against Python's integers, without a warning."""
+    made = []
+    for name, make in NETWORKS.items():
+        graph, _ = make()
+        format_ = graph.formats["x"]
+        x = rng().integers(format_.low, format_.high, (4, *graph.inputs[0].shape), endpoint=True)
+        values = values_of(graph, x)
+        if not fits(graph):
+            continue
+        path = write_parallel(graph, x, values[graph.outputs[0].name], tmp_path / name)
+        made.append((name, graph, x, values, path))
+    assert len(made) > 0.5 * len(NETWORKS)
+    with csim.compiled([path for *_, path in made], find_headers(), WARNINGS) as binary:
+        for i, (name, graph, x, values, _) in enumerate(made):
+            result = csim.compare(graph, values, binary.run(graph, x, i))
+            assert result.first is None, f"{name}: {result.first}"
+
+
+LOWERED = """
+    conv_same conv_groups max_pool_overlap_pad average_pool_1d softmax_rows prelu layer_norm
+    matmul_heads mul_row add_constant_position concat_time upsample quantize_channels
+"""
+"""Cases that stand for what lowering makes of all of them."""
+
+
+def test_lowered_ops_equal_csim(tmp_path: Path) -> None:
+    made = []
+    cases = [case for case in (*CASES, *ROUNDED) if case.name in LOWERED.split()]
+    assert len(cases) == len(LOWERED.split())
+    for i, case in enumerate(cases):
+        x = case.arrays(20, np.float32)[0]
+        graph = lowered(case.graph(), (3, 8)[i % 2], x)
+        values = Simulator(graph, keep=True).trace(x)
+        output = values[graph.outputs[0].name]
+        path = write_parallel(graph, values["x"], output, tmp_path / case.name)
+        made.append((graph, values, path))
+    with csim.compiled([path for *_, path in made], find_headers(), ["-O0"]) as binary:
+        for i, (graph, values, path) in enumerate(made):
+            result = csim.compare(graph, values, binary.run(graph, values["x"], i))
+            assert result.first is None, f"{path.name}: {result.first}"
+
+
+def small() -> FixedGraph:
+    """Two layers with zero weights, a ReLU between them."""
+    make = Maker((6,), EIGHT)
+    hidden = make.add(Dense(), "x", make.constant(sparse(6, 5), 3), make.constant(np.arange(5), 6))
+    hidden = make.cast(make.add(Relu(), hidden), Format(False, 6, 3))
+    return make.graph(make.add(Dense(), hidden, make.constant(sparse(5, 3), 3)))
+
+
+def small_project(tmp_path: Path) -> tuple[FixedGraph, Array, dict[str, Array], Path]:
+    graph = small()
+    x = rng().integers(EIGHT.low, EIGHT.high, (20, 6), endpoint=True)
+    values = Simulator(graph, keep=True).trace_raw(x)
+    return graph, x, values, write_parallel(graph, x, values["v3"], tmp_path / "small")
+
+
+def test_the_plan_is_one_process_that_takes_a_frame_a_beat() -> None:
+    design = plan(small(), Folding(), parallel=True)
+    (process,) = design.processes
+    assert isinstance(process, ParallelProcess)
+    reads, writes = (design.streams[name] for name in (*process.reads, *process.writes))
+    assert (reads.lanes, reads.beats, reads.bits) == (6, 1, 48)
+    assert (writes.lanes, writes.beats) == (3, 1)
+
+
+def test_every_interface_gives_the_same(tmp_path: Path) -> None:
+    graph, x, values, path = small_project(tmp_path)
+    paths = [path]
+    for interface in ("axis", "m_axi"):
+        options = Options(interface=interface, parallel=True)
+        files = project_files(graph, options, x, values["v3"].astype(np.int64))
+        assert "#pragma HLS DATAFLOW" in files["src/nn_top.cpp"]
+        paths.append(tmp_path / interface)
+        write_folder(paths[-1], files, force=False)
+    with csim.compiled(paths, find_headers(), ["-O0"]) as binary:
+        for i in range(len(paths)):
+            assert csim.compare(graph, values, binary.run(graph, x, i)).first is None
+
+
+CHANGES = [
+    (r"(n\d+), 0, (n\d+), (\d+)\);", r"\1, 0, \2, 1 + \3);"),
+    (r"lutra::plus<", "lutra::minus<"),
+    (r"(y\[first \+ 1\] = lutra::from_bits<Out>)\(n\d+", r"\1(n0"),
+    (r"v(\d)\[i\] = lutra::relu.*", r"v\1[i] = 0;"),
+]
+"""A weight of another size, a wrong sign, a dropped sum, a lost function."""
+
+
+def test_broken_text_is_found(tmp_path: Path) -> None:
+    graph, x, values, path = small_project(tmp_path)
+    paths = []
+    for i, (pattern, change) in enumerate(CHANGES):
+        paths.append(tmp_path / f"broken{i}")
+        shutil.copytree(path, paths[-1])
+        layers = paths[-1] / "src" / "nn_layers.h"
+        text = layers.read_text()
+        broken = re.sub(pattern, change, text, count=1)
+        assert broken != text
+        layers.write_text(broken)
+    with csim.compiled(paths, find_headers(), ["-O0"]) as binary:
+        for i in range(3):
+            assert csim.compare(graph, values, binary.run(graph, x, i)).first is not None
+        with pytest.raises(ToolchainError, match="another number of values"):
+            binary.run(graph, x, 3)
+
+
+def test_the_checker_knows_a_pipelined_top(tmp_path: Path) -> None:
+    *_, path = small_project(tmp_path)
+    files = {
+        str(file.relative_to(path)): file.read_text()
+        for file in path.rglob("*")
+        if file.suffix in (".h", ".cpp")
+    }
+    assert lint(files) == []
+    top = files["src/nn_top.cpp"]
+    for old, new, rule in (
+        (" II=1", " II=2", "takes a frame a cycle"),
+        ("#pragma HLS PIPELINE II=1 style=flp", "", "neither dataflow nor pipelined"),
+        ("(x, v3);", "(v3, x);", "read or written once"),
+        ("(x, v3);", "(x, x);", "read or written once"),
+        ("    lutra::parallel", "    int a = 1;\n    lutra::parallel", "is one call"),
+        ("lutra::parallel", "lutra::parallels", "is one call"),
+    ):
+        assert old in top
+        found = lint(files | {"src/nn_top.cpp": top.replace(old, new)})
+        assert any(rule in finding.rule for finding in found), (rule, found)
+
+
+def test_what_one_cycle_cannot_take_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Maker((513,), EIGHT)
+    wide = make.graph(make.add(Relu(), "x"))
+    with pytest.raises(ParallelError, match="too wide to be one beat") as error:
+        plan(wide, Folding(), parallel=True)
+    assert "4104 bits" in str(error.value)
+    assert "fold the layers" in str(error.value)
+    loop, _ = NETWORKS["both_directions"]()
+    with pytest.raises(ParallelError, match="recurrent layer"):
+        plan(loop, Folding(), parallel=True)
+    monkeypatch.setattr("lutra.hls_templates.parallel.MOST_OPERATIONS", 40)
+    with pytest.raises(ParallelError, match="too large") as error:
+        plan(small(), Folding(), parallel=True)
+    assert "'v1'" in str(error.value)
+    assert MOST_OPERATIONS > 10_000
+    with pytest.raises(LutraError, match="no layers to fold"):
+        Options(folding=Folding({"v0": Fold(2)}), parallel=True)
