@@ -16,7 +16,7 @@ import math
 from typing import Literal
 
 from ...quantize.formats import Format
-from ..folding import Multiply
+from ..folding import Fold, Multiply
 from .figures import Figure, Resources
 from .memory import Ram, Rom, bram18, fifo_memory, ram_luts, rom_luts, uram
 from .parts import Target
@@ -64,7 +64,7 @@ class Bill:
         self._lut = [0.0, 0.0, 0.0]
         self._ff = [0.0, 0.0, 0.0]
         self._dsp = [0, 0, 0]
-        self._bram18 = 0
+        self._bram18 = [0, 0, 0]
         self._uram = 0
 
     def total(self) -> Resources:
@@ -74,9 +74,19 @@ class Bill:
             Figure(*lut),
             Figure(*ff),
             Figure(*self._dsp),
-            Figure.exact(self._bram18),
+            Figure(*self._bram18),
             Figure.exact(self._uram),
         )
+
+    def include(self, part: Bill, other_luts: int) -> None:
+        """What ``part`` takes; its LUTs between bounds that hold what another model gives, too."""
+        lut = part._lut
+        self.logic(min(lut[0], other_luts), lut[1], max(lut[2], other_luts))
+        self.registers(part._ff[0], part._ff[1], part._ff[2])
+        for i in range(3):
+            self._dsp[i] += part._dsp[i]
+            self._bram18[i] += part._bram18[i]
+        self._uram += part._uram
 
     def logic(self, low: float, expected: float, high: float, count: int = 1) -> None:
         """LUTs."""
@@ -88,14 +98,22 @@ class Bill:
         for i, value in enumerate((low, expected, high)):
             self._ff[i] += count * value
 
+    def _block(self, blocks: int, count: int, least: int) -> None:
+        for i, value in enumerate((least, count, count)):
+            self._bram18[i] += blocks * value
+
     def control(self, counters: int, bits: int) -> None:
         """The states of a kernel's loop, its handshakes, and ``counters`` of ``bits`` bits."""
         self.logic(20 + counters * bits / 2, 50 + counters * bits, 150 + counters * (2 * bits + 10))
-        self.registers(15 + counters * bits, 40 + counters * bits, 150 + 2 * counters * bits)
+        self.registers(15 + counters * bits, 40 + counters * bits, 200 + 2 * counters * bits)
 
     def add(self, bits: int, count: int = 1) -> None:
         """Sums, differences, comparisons of ``bits`` bits [A, R]."""
         self.logic(0.6 * bits, bits, bits + 7, count)
+
+    def compare(self, bits: int, count: int = 1) -> None:
+        """Comparisons: a LUT takes two bits of both values [A], or three with a constant."""
+        self.logic(0.3 * bits, 0.6 * bits, bits + 7, count)
 
     def select(self, bits: int, values: int = 2, count: int = 1) -> None:
         """One of several values: a LUT takes four of them [A]; reports give 5 / 8 a value [R]."""
@@ -112,7 +130,7 @@ class Bill:
                 return
             product = a.width * b.width
             finn = (2 * math.ceil(bits / 6) - 1) * bits
-            self.logic(0.6 * product, 0.85 * product, max(1.25 * product + 5, finn), count)
+            self.logic(0.6 * product, 0.9 * product, max(1.45 * product + 5, finn), count)
             return
         slices = dsps(a, b, self.target.part.dsp_type)
         if kind == "packed":
@@ -121,27 +139,52 @@ class Bill:
         for i, value in enumerate((math.ceil(0.75 * slices), slices, slices)):
             self._dsp[i] += count * value
 
-    def rom(self, bits: int, words: int, kind: Rom) -> None:
-        """Constants: in LUTs those of equal or empty bits cost nothing [A]."""
+    def dot_products(self, a: Format, b: Format, result: Format, fold: Fold, lanes: int) -> None:
+        """``lanes`` sums of ``fold.simd`` products each, a tree of adders, and an accumulator."""
+        kind = multiplier(a.width, b.width, fold.multiply)
+        self.multiply(a, b, kind, lanes * fold.simd)
+        product = min(a.width + b.width, result.width)
+        if kind == "lut":
+            self.registers(0, product, 2 * product, lanes * fold.simd)
+        # A DSP slice has an adder behind its multiplier, which may do a sum of the tree.
+        share = (0.15, 0.5, 1.0) if kind == "dsp" else (0.6, 1.0, 1.0)
+        terms, level = fold.simd, 0
+        while terms > 1:
+            level += 1
+            bits = min(product + level, result.width)
+            sums = lanes * (terms // 2)
+            self.logic(share[0] * bits, share[1] * bits, share[2] * result.width + 7, sums)
+            self.registers(0, 0.7 * bits, 1.2 * result.width, sums)
+            terms -= terms // 2
+        bits = result.width
+        self.logic(share[0] * bits if fold.simd == 1 else 0.6 * bits, bits, bits + 7, lanes)
+        self.select(bits, count=lanes)
+        self.registers(bits, 1.5 * bits, 3 * bits, lanes)
+
+    def rom(self, bits: int, words: int, kind: Rom, count: int = 1) -> None:
+        """Constants, ``count`` times the same: in LUTs equal and empty bits cost nothing [A]; a
+        block RAM has two ports, which two readers may share."""
         if words <= 1:
             return
         if kind == "bram":
-            self._bram18 += bram18(bits, words)
+            self._block(bram18(bits, words), count, math.ceil(count / 2))
             return
         luts = rom_luts(bits, words)
-        self.logic(0.4 * luts, luts if words > 32 else luts / 2, 1.3 * luts)
-        self.registers(0, bits, bits)
+        self.logic(0.4 * luts, luts if words > 32 else luts / 2, 1.3 * luts, count)
+        self.registers(0, bits, bits, count)
 
     def ram(self, bits: int, words: int, kind: Ram, count: int = 1) -> None:
         """A memory with a port for writing and one for reading."""
         if words <= 1:
             self.registers(bits, bits, bits, count)
         elif kind == "lutram":
+            # Measured for 64 words: 1.4 LUTs a bit in 7 series, 1.9 in Versal; 8 / 7 by structure.
             luts = ram_luts(bits, words)
-            self.logic(luts / 2, 8 / 7 * luts / 2, luts + 4, count)
+            each = {"DSP48E1": 1.4, "DSP58": 1.9}.get(self.target.part.dsp_type, 8 / 7)
+            self.logic(luts / 2, each * luts / 2, luts + 4, count)
             self.registers(0, bits, bits, count)
         elif kind == "bram":
-            self._bram18 += count * bram18(bits, words)
+            self._block(bram18(bits, words), count, count)
         else:
             self._uram += count * uram(bits, words)
 
@@ -149,11 +192,16 @@ class Bill:
         """A FIFO: in shift registers two bits a LUT [A, F]."""
         address = math.ceil(math.log2(max(depth, 2)))
         if fifo_memory(bits, depth) == "bram":
-            self._bram18 += bram18(bits, depth)
+            self._block(bram18(bits, depth), 1, 1)
             self.logic(20 + 2 * address, 40 + 3 * address, 80 + 6 * address)
             self.registers(3 * address, 10 + 3 * address + bits, 99 + 4 * address + 2 * bits)
             return
-        least = 2 * address + math.ceil(depth / 32) * math.ceil(bits / 2)
-        each = math.ceil(depth / 32) * bits
-        self.logic(least, 10 + 2 * address + each, 40 + 4 * address + 2 * each)
+        deep = math.ceil(depth / 32)
+        least = 2 * address + deep * math.ceil(bits / 2)
+        if depth <= 2:
+            # Too short for a shift register.
+            self.logic(least, 8 + bits, 40 + 2 * bits)
+            self.registers(bits, 5 + 2 * bits, 99 + 2 * bits)
+            return
+        self.logic(least, 10 + 2 * address + deep * bits, 40 + 4 * address + 2 * deep * bits)
         self.registers(2 + address, 6 + 2 * address, 99 + 2 * bits)

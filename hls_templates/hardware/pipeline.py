@@ -5,8 +5,10 @@ of HLS places them: one that fits in what is left of a cycle is chained, else it
 one that takes longer than a cycle takes several.  A cycle has 73 % of the clock's period, since
 Vitis HLS keeps 27 % for what it does not know.
 
-Delays are of the magnitude that schedules of Vitis HLS show for speed grade -1 of 7 series and -2
-of UltraScale+.  The model is monotone: a slower clock never makes a pipeline deeper.
+Delays are of the magnitude of published measurements after routing (in the Allo project's libraries
+of devices a sum of 8 to 32 bits takes 2.3 to 2.9 ns in 7 series, 0.7 to 0.95 in UltraScale+, 0.9 to
+1.1 in Versal, all with the register before it; low voltage makes it 1.35 times as long).  The model
+is monotone: a slower clock never makes a pipeline deeper.
 """
 
 from __future__ import annotations
@@ -51,10 +53,16 @@ from ..plan import (
 from .memory import weight_memory
 from .operators import multiplier
 from .parallel import parallel_depth
-from .parts import Target
+from .parts import Part, Target
 
 USABLE = 0.73
 """Share of the clock's period that operations may take."""
+
+DSP_STAGES = 3
+"""Registers of a DSP slice that multiplies, with all of its own in use."""
+
+SLOW = 5.0
+"""ns from which on a product fits into a cycle, without registers inside the slice."""
 
 
 @dataclass(frozen=True, order=True)
@@ -69,30 +77,43 @@ START = Moment(0, 0.0)
 
 
 @dataclass(frozen=True)
-class Clock:
-    """How long operations take, in ns, and how they fall into cycles.
+class Delays:
+    """How long operations take in a family, in ns.
 
     Attributes:
-        period: what operations may take of a cycle.
-        level: a LUT and its wires.
-        carry: one bit of a carry chain.
+        level: a LUT and its wires; of a sum, what does not depend on its width.
+        sum, carry: a sum of w bits takes ``sum + carry * w``.
         block: from a block RAM's clock to its data.
-        product: of a DSP slice without its inner registers.
+        access: of a FIFO.
     """
 
-    period: float
     level: float
+    sum: float
     carry: float
     block: float
-    product: float
+    access: float
+
+
+FAMILIES = {
+    "DSP48E1": Delays(0.9, 1.7, 0.027, 3.0, 1.8),
+    "DSP48E2": Delays(0.4, 0.6, 0.011, 1.3, 1.2),
+    "DSP58": Delays(0.4, 0.75, 0.007, 1.3, 1.2),
+}
+"""By the DSP slice of the family: 7 series in speed grade 1, UltraScale+ and Versal in grade 2."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How operations fall into cycles: ``period`` is what they may take of one, in ns."""
+
+    period: float
+    delays: Delays
 
     @classmethod
     def of(cls, target: Target) -> Clock:
-        """The clock of a target."""
-        period = USABLE * target.clock
-        if target.part.dsp_type == "DSP48E1":
-            return cls(period, 0.9, 0.03, 2.0, 5.0)
-        return cls(period, 0.5, 0.015, 1.2, 3.5)
+        """The clock of a target: slower parts have less of it."""
+        grade = _slowness(target.part)
+        return cls(USABLE * target.clock / grade, FAMILIES[target.part.dsp_type])
 
     def after(self, moment: Moment, ns: float) -> Moment:
         """The end of an operation of logic that starts at ``moment`` or later."""
@@ -109,11 +130,11 @@ class Clock:
 
     def add(self, moment: Moment, bits: int) -> Moment:
         """A sum, a difference or a comparison."""
-        return self.after(moment, 2 * self.level + bits * self.carry)
+        return self.after(moment, self.delays.sum + bits * self.delays.carry)
 
     def select(self, moment: Moment, values: int = 2) -> Moment:
         """One of several values."""
-        return self.after(moment, self.level * max(1, math.ceil(math.log(values, 4))))
+        return self.after(moment, self.delays.level * max(1, math.ceil(math.log(values, 4))))
 
     def multiply(self, moment: Moment, a_bits: int, b_bits: int, kind: str) -> Moment:
         """A product."""
@@ -123,7 +144,7 @@ class Clock:
                 moment = self.add(moment, a_bits + b_bits)
             return moment
         wide = max(a_bits, b_bits) > 18 or min(a_bits, b_bits) > 17
-        stages = min(3, math.ceil(self.product / self.period)) if self.period >= 5 else 3
+        stages = DSP_STAGES if self.period < SLOW else 1
         # The halves' products of a wide one are added in a second DSP slice.
         return self.stages(moment, stages + wide)
 
@@ -133,7 +154,16 @@ class Clock:
             return moment
         if kind == "lutram":
             return self.select(self.stages(moment, 1), max(2, words // 64))
-        return self.after(self.stages(moment, 1), self.block)
+        return self.after(self.stages(moment, 1), self.delays.block)
+
+
+def _slowness(part: Part) -> float:
+    """How much longer everything takes than in the grade of :data:`FAMILIES`."""
+    speed = part.number.split("-")[1 if part.dsp_type == "DSP48E1" else 2]
+    if "LV" in speed:
+        return 1.35
+    fastest = {"1": 1.0, "2": 0.85, "3": 0.77}
+    return fastest[speed[0]] / (1 if part.dsp_type == "DSP48E1" else 0.85)
 
 
 def pipeline_depth(plan: Plan, process: AnyProcess, target: Target) -> int:
@@ -156,10 +186,10 @@ class _Paths:
         self.clock = clock
 
     def _in(self) -> Moment:
-        return self.clock.after(START, 2 * self.clock.level)
+        return self.clock.after(START, self.clock.delays.access)
 
     def _out(self, moment: Moment) -> Moment:
-        return self.clock.after(moment, self.clock.level)
+        return self.clock.after(moment, self.clock.delays.access)
 
     def _width(self, value: str) -> int:
         return self.plan.format(value).width
@@ -283,13 +313,17 @@ class _Paths:
         clock = self.clock
         match node.op:
             case Relu():
-                return clock.after(moment, clock.level)
+                return clock.after(moment, clock.delays.level)
             case Clamp():
                 return clock.select(clock.add(moment, bits))
             case Cast(format=format_, rounding=rounding, overflow=overflow):
                 if rounding not in (Rounding.TRN,):
                     moment = clock.add(moment, format_.width)
-                return moment if overflow is Overflow.WRAP else clock.after(moment, 2 * clock.level)
+                return (
+                    moment
+                    if overflow is Overflow.WRAP
+                    else clock.after(moment, 2 * clock.delays.level)
+                )
             case Square():
                 width = self._width(node.inputs[0])
                 return clock.multiply(moment, width, width, multiplier(width, width))
@@ -302,7 +336,9 @@ class _Paths:
             case FloatIndex():
                 # The leading one, and a shift by its position.
                 depth = math.ceil(math.log2(self._width(node.inputs[0]) + 1))
-                return clock.after(clock.after(moment, depth * clock.level), depth * clock.level)
+                return clock.after(
+                    clock.after(moment, depth * clock.delays.level), depth * clock.delays.level
+                )
             case Lut():
                 words = 1 << self._width(node.inputs[0])
                 return clock.read(moment, bits, words, weight_memory(bits, words))

@@ -45,6 +45,7 @@ from ..plan import (
 )
 from ..windows import slide
 from .figures import Resources
+from .finn import MatrixVectorUnit, finn_mvu_luts
 from .memory import buffer_memory, weight_memory
 from .operators import Bill, multiplier
 from .parallel import parallel_resources
@@ -144,31 +145,6 @@ class _Process:
     def _buffer(self, bits: int, words: int, count: int = 1) -> None:
         self.bill.ram(bits, words, buffer_memory(bits, words, self.target.part), count)
 
-    def _sums(self, a: Format, b: Format, result: Format, fold: Fold, lanes: int) -> None:
-        """``lanes`` sums of ``fold.simd`` products each."""
-        kind = multiplier(a.width, b.width, fold.multiply)
-        self.bill.multiply(a, b, kind, lanes * fold.simd)
-        product = min(a.width + b.width, result.width)
-        terms = fold.simd
-        level = 0
-        while terms > 1:
-            level += 1
-            bits = min(product + level, result.width)
-            self.bill.add(bits, lanes * (terms // 2))
-            self.bill.registers(0, 0.7 * bits, result.width, lanes * (terms // 2))
-            terms -= terms // 2
-        # The sum of one product may be taken along by its DSP slice.
-        self.bill.logic(
-            0 if kind == "dsp" and fold.simd == 1 else 0.6 * result.width,
-            result.width,
-            result.width + 7,
-            lanes,
-        )
-        self.bill.select(result.width, count=lanes)
-        self.bill.registers(result.width, result.width, 2 * result.width, lanes)
-        if kind == "lut":
-            self.bill.registers(0, product, 2 * product, lanes * fold.simd)
-
     def _products(self, process: DenseProcess | GroupedProcess) -> None:
         x, weight = (self._format(name) for name in process.node.inputs[:2])
         result, fold = self._format(process.node.output), process.fold
@@ -177,28 +153,32 @@ class _Process:
         across = process.across if isinstance(process, GroupedProcess) else 1
         lanes = across * fold.pe
         words = count // (lanes * fold.simd)
-        self._sums(x, weight, result, fold, lanes)
+        core = Bill(self.target)
+        core.dot_products(x, weight, result, fold, lanes)
+        core.control(6 if across > 1 else 4, _counter(process.positions * words) // 2)
+        unit = MatrixVectorUnit(
+            count // outputs, outputs, lanes, fold.simd, weight.width, x.width, x.signed,
+            result.width, embedded=False,
+        )  # fmt: skip
+        kind = multiplier(weight.width, x.width, fold.multiply)
+        self.bill.include(core, finn_mvu_luts(unit, dsp=kind != "lut"))
         self._constants(lanes * fold.simd * weight.width, words, fold)
         self._constants(lanes * result.width, outputs // lanes)
-        rows = _counter(process.positions * words)
         if isinstance(process, GroupedProcess):
-            self.bill.control(6, rows // 2)
+            # The sums of all outputs stand in registers.
             sums = outputs // lanes
             held = lanes * result.width * (sums - 1)
             self.bill.registers(held, held, held)
             self.bill.select(lanes * result.width, sums)
-        else:
-            self.bill.control(4, rows // 2)
-            if outputs > fold.pe:
-                bits = fold.simd * x.width
-                self._buffer(bits, process.inputs // fold.simd)
-                self.bill.select(bits)
+        elif outputs > fold.pe:
+            self._buffer(fold.simd * x.width, process.inputs // fold.simd)
+            self.bill.select(fold.simd * x.width)
         self._post(process.post, lanes)
 
     def _matmul(self, process: MatMulProcess) -> None:
         a, b = (self._format(name) for name in process.node.inputs)
         result, fold = self._format(process.node.output), process.fold
-        self._sums(a, b, result, fold, fold.pe)
+        self.bill.dot_products(a, b, result, fold, fold.pe)
         banks, width = fold.simd, fold.pe
         if process.transposed:
             banks, width = width, banks
@@ -225,9 +205,11 @@ class _Process:
     def _pool(self, process: PoolProcess) -> None:
         bits, pe = self._format(process.node.output).width, process.pe
         folds = process.channels // pe
-        self.bill.add(bits, pe)
         if isinstance(process.node.op, MaxPool):
+            self.bill.compare(bits, pe)
             self.bill.select(bits, count=pe)
+        else:
+            self.bill.add(bits, pe)
         self.bill.select(bits, count=pe)
         self.bill.select(bits * pe, folds)
         held = bits * process.channels
@@ -238,7 +220,7 @@ class _Process:
     def _below_max(self, process: BelowMaxProcess) -> None:
         x, result = self._format(process.node.inputs[0]), self._format(process.node.output)
         self._buffer(x.width, process.length)
-        self.bill.add(x.width)
+        self.bill.compare(x.width)
         self.bill.add(result.width)
         self.bill.select(x.width)
         self.bill.registers(x.width, x.width, x.width)
@@ -264,7 +246,7 @@ class _Process:
             self._buffer(lanes * self._format(name).width, units // lanes)
         for cell in process.cells:
             operand = self._format(cell.dense[0].inputs[0])
-            self._sums(operand, cell.weight, cell.acc, fold, fold.pe)
+            self.bill.dot_products(operand, cell.weight, cell.acc, fold, fold.pe)
             rows = len(cell.dense) * units // fold.pe
             bits = fold.pe * fold.simd * cell.weight.width
             self._constants(bits, rows * units // fold.simd, fold)
@@ -305,7 +287,7 @@ class _Process:
             case Relu():
                 bill.logic(0, bits / 2, bits, lanes)
             case Clamp():
-                bill.add(x.width, 2 * lanes)
+                bill.compare(x.width, 2 * lanes)
                 bill.select(bits, 3, lanes)
             case Cast(format=format_, rounding=rounding, overflow=overflow):
                 if rounding is not Rounding.TRN:
@@ -327,8 +309,7 @@ class _Process:
                 bill.logic(shift / 3, shift / 2 + x.width, 2 * shift + 2 * x.width, lanes)
             case Lut():
                 words = 1 << x.width
-                for _ in range(lanes):
-                    self._constants(bits, words)
+                bill.rom(bits, words, weight_memory(bits, words), lanes)
             case op:
                 raise AssertionError(f"{op} is not a function of single values")
 

@@ -1,0 +1,76 @@
+"""Which memory holds what: the formulas at their break points, and the choices."""
+
+from __future__ import annotations
+
+import pytest
+
+from lutra.hls_templates.hardware.memory import (
+    bram18,
+    buffer_memory,
+    fifo_memory,
+    ram_luts,
+    rom_luts,
+    uram,
+    weight_memory,
+)
+from lutra.hls_templates.hardware.parts import find_part
+
+
+@pytest.mark.parametrize(
+    ("bits", "words", "blocks"),
+    [
+        (1, 16384, 1), (1, 16385, 2),
+        (2, 8192, 1), (2, 8193, 2),
+        (3, 4096, 1), (4, 4096, 1), (4, 4097, 2),
+        (5, 2048, 1), (9, 2048, 1), (9, 2049, 2),
+        (10, 1024, 1), (18, 1024, 1), (18, 1025, 2),
+        (19, 512, 1), (36, 512, 1), (37, 512, 2), (72, 512, 2),
+        (19, 513, 2), (36, 513, 2), (36, 1024, 2), (36, 1025, 4),
+    ],
+)  # fmt: skip
+def test_block_rams(bits: int, words: int, blocks: int) -> None:
+    assert bram18(bits, words) == blocks
+
+
+@pytest.mark.parametrize(
+    ("bits", "words", "blocks"),
+    [(1, 1, 1), (72, 4096, 1), (73, 4096, 2), (72, 4097, 2), (144, 8192, 4)],
+)
+def test_ultra_rams(bits: int, words: int, blocks: int) -> None:
+    assert uram(bits, words) == blocks
+
+
+def test_luts_of_memories() -> None:
+    assert [rom_luts(8, words) for words in (1, 64, 65, 128)] == [8, 8, 16, 16]
+    assert [ram_luts(8, words) for words in (1, 64, 65, 128)] == [16, 16, 32, 32]
+
+
+@pytest.mark.parametrize(
+    ("bits", "depth", "kind"),
+    [(512, 2, "srl"), (4096, 2, "srl"), (16, 64, "srl"), (16, 65, "bram"), (1, 1024, "srl")],
+)
+def test_fifos_are_shift_registers_up_to_1024_bits_or_two_beats(
+    bits: int, depth: int, kind: str
+) -> None:
+    assert fifo_memory(bits, depth) == kind
+
+
+@pytest.mark.parametrize(
+    ("bits", "words", "kind"),
+    [(8, 1024, "lutram"), (8, 1025, "bram"), (36, 192, "lutram"), (36, 256, "bram")],
+)
+def test_weights_go_into_block_ram_where_luts_would_be_many(
+    bits: int, words: int, kind: str
+) -> None:
+    assert weight_memory(bits, words) == kind
+    assert weight_memory(bits, words, "lutram") == "lutram"
+    assert weight_memory(bits, words, "bram") == "bram"
+
+
+def test_large_buffers_go_into_ultra_ram_where_there_is_some() -> None:
+    kria, zynq = find_part("kv260"), find_part("pynq-z2")
+    assert buffer_memory(8, 64, kria) == "lutram"
+    assert buffer_memory(16, 1024, kria) == "bram"
+    assert buffer_memory(72, 4096, kria) == "uram"
+    assert buffer_memory(72, 4096, zynq) == "bram"
+    assert buffer_memory(72, 1024, kria) == "bram"
