@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from importlib import resources
+from typing import Any
 
+from ..frontend.graph import Port
+from ..quantize.formats import Format
+from .bus import container
 from .cpp import Config
 from .plan import Plan, Stream
 
@@ -106,3 +112,38 @@ def movers(design: Plan) -> list[Config]:
 def memory_bank(part: str) -> str:
     """The bank of memory that a part's boards have, as linkers name it."""
     return "HBM[0]" if re.match(r"xcu(50|55|280)|xcv80|xcvh", part.lower()) else "DDR[0]"
+
+
+def host_files(design: Plan, inlet: Port, outlet: Port) -> dict[str, str]:
+    """The host's driver, and what it needs to know of the network; none for FIFO ports.
+
+    The ports are the user's: a design's own have an axis where a sample is one value.
+    """
+    if design.bus is None:
+        return {}
+    entry = design.graph.entry[inlet.name]
+    source, result = network_streams(design)
+    about = {
+        "interface": design.bus.kind,
+        "bus_bits": design.bus.bits,
+        "input": _about(inlet, source.format)
+        | {"rounding": str(entry.rounding), "overflow": str(entry.overflow)},
+        "output": _about(outlet, result.format),
+    }
+    return {
+        "host/driver.py": (resources.files(__package__) / "host_driver.py").read_text("utf-8"),
+        "host/network.json": json.dumps(about, indent=2) + "\n",
+    }
+
+
+def _about(port: Port, format_: Format) -> dict[str, Any]:
+    """The model's own names have no place here."""
+    return {
+        "shape": list(port.shape),
+        "axes": list(port.axes),
+        "scale": port.scale,
+        "signed": format_.signed,
+        "width": format_.width,
+        "fraction": format_.fraction,
+        "container": container(format_.width),
+    }

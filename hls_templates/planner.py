@@ -75,7 +75,7 @@ def _with_axes(graph: FixedGraph) -> FixedGraph:
 
 
 def _with_axis(port: Port) -> Port:
-    return Port.of(port.name, (1,)) if port.shape == () else port
+    return replace(port, shape=(1,), axes=(0,)) if port.shape == () else port
 
 
 def _moves(node: Node[FixedOp]) -> bool:

@@ -23,7 +23,7 @@ from .cpp import KERNELS, Writer
 from .folding import Folding
 from .functions import function_text
 from .hardware.parts import Target, find_part
-from .interface import memory_bank, movers, network_streams, top
+from .interface import host_files, memory_bank, movers, network_streams, top
 from .lint import check_project
 from .names import Names, identifier
 from .parallel_code import network_text, sums_text
@@ -123,6 +123,7 @@ def project_files(
     if design.bus and design.bus.kind == "axis":
         standin = _resource("include/standin_axi", "ap_axi_sdata.h")
         files["tb/standin/ap_axi_sdata.h"] = standin
+    files |= host_files(design, graph.inputs[0], graph.outputs[0])
     files |= headers()
     files["tb/in.dat"] = _integers(inputs)
     files["tb/golden.dat"] = _integers(golden)
