@@ -41,7 +41,7 @@ from .wiring import Wiring
 WIDEST = 4096
 """Bits of the widest ``ap_uint`` that the tools take."""
 
-MOST_OPERATIONS = 60_000
+MOST_OPERATIONS = 30_000
 """Additions, products and functions of single values that one function may have."""
 
 LUT_PRODUCT = 144

@@ -6,11 +6,18 @@
 #include <ap_fixed.h>
 #include <ap_int.h>
 
+// A network has thousands of these sums, and compilers for a CPU take minutes to inline them all.
+#ifdef __SYNTHESIS__
+#define LUTRA_APART
+#else
+#define LUTRA_APART __attribute__((noinline))
+#endif
+
 namespace lutra {
 
 // The raw integer of a value.
 template <int W, int I, ap_q_mode Q, ap_o_mode O, int N>
-ap_int<W> raw_bits(const ap_fixed<W, I, Q, O, N>& value) {
+LUTRA_APART ap_int<W> raw_bits(const ap_fixed<W, I, Q, O, N>& value) {
 #pragma HLS INLINE
     ap_uint<W> bits = value.range(W - 1, 0);
     ap_int<W> raw = bits;
@@ -18,7 +25,7 @@ ap_int<W> raw_bits(const ap_fixed<W, I, Q, O, N>& value) {
 }
 
 template <int W, int I, ap_q_mode Q, ap_o_mode O, int N>
-ap_uint<W> raw_bits(const ap_ufixed<W, I, Q, O, N>& value) {
+LUTRA_APART ap_uint<W> raw_bits(const ap_ufixed<W, I, Q, O, N>& value) {
 #pragma HLS INLINE
     ap_uint<W> bits = value.range(W - 1, 0);
     return bits;
@@ -26,7 +33,7 @@ ap_uint<W> raw_bits(const ap_ufixed<W, I, Q, O, N>& value) {
 
 // The value of type T whose raw integer is raw * 2^shift.
 template <typename T, typename Raw>
-T from_bits(const Raw& raw, int shift) {
+LUTRA_APART T from_bits(const Raw& raw, int shift) {
 #pragma HLS INLINE
     ap_uint<T::width> bits = raw;
     bits = bits << shift;
@@ -38,7 +45,7 @@ T from_bits(const Raw& raw, int shift) {
 // a * 2^a_shift + b * 2^b_shift, which Out holds exactly; the shifts are constants where it is
 // called.
 template <typename Out, typename A, typename B>
-Out plus(const A& a, int a_shift, const B& b, int b_shift) {
+LUTRA_APART Out plus(const A& a, int a_shift, const B& b, int b_shift) {
 #pragma HLS INLINE
     Out left = a;
     Out right = b;
@@ -50,7 +57,7 @@ Out plus(const A& a, int a_shift, const B& b, int b_shift) {
 
 // a * 2^a_shift - b * 2^b_shift, alike.
 template <typename Out, typename A, typename B>
-Out minus(const A& a, int a_shift, const B& b, int b_shift) {
+LUTRA_APART Out minus(const A& a, int a_shift, const B& b, int b_shift) {
 #pragma HLS INLINE
     Out left = a;
     Out right = b;

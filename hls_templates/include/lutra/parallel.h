@@ -139,7 +139,7 @@ void parallel(hls::stream<ap_uint<Config::network::inputs * Config::network::in:
         x[i] = lane<typename network::in>(arrived, i);
     }
     network::apply(x, y);
-    ap_uint<network::outputs * network::out::width> leaving;
+    ap_uint<network::outputs * network::out::width> leaving = 0;
     for (int i = 0; i < network::outputs; ++i) {
 #pragma HLS UNROLL
         set_lane(leaving, i, y[i]);
