@@ -8,12 +8,11 @@ from lutra.hls_templates.hardware.memory import (
     bram18,
     buffer_memory,
     fifo_memory,
+    kept_memory,
     ram_luts,
     rom_luts,
-    uram,
     weight_memory,
 )
-from lutra.hls_templates.hardware.parts import find_part
 
 
 @pytest.mark.parametrize(
@@ -30,14 +29,6 @@ from lutra.hls_templates.hardware.parts import find_part
 )  # fmt: skip
 def test_block_rams(bits: int, words: int, blocks: int) -> None:
     assert bram18(bits, words) == blocks
-
-
-@pytest.mark.parametrize(
-    ("bits", "words", "blocks"),
-    [(1, 1, 1), (72, 4096, 1), (73, 4096, 2), (72, 4097, 2), (144, 8192, 4)],
-)
-def test_ultra_rams(bits: int, words: int, blocks: int) -> None:
-    assert uram(bits, words) == blocks
 
 
 def test_luts_of_memories() -> None:
@@ -67,10 +58,13 @@ def test_weights_go_into_block_ram_where_luts_would_be_many(
     assert weight_memory(bits, words, "bram") == "bram"
 
 
-def test_large_buffers_go_into_ultra_ram_where_there_is_some() -> None:
-    kria, zynq = find_part("kv260"), find_part("pynq-z2")
-    assert buffer_memory(8, 64, kria) == "lutram"
-    assert buffer_memory(16, 1024, kria) == "bram"
-    assert buffer_memory(72, 4096, kria) == "uram"
-    assert buffer_memory(72, 4096, zynq) == "bram"
-    assert buffer_memory(72, 1024, kria) == "bram"
+def test_buffers_are_registers_luts_or_block_ram() -> None:
+    assert buffer_memory(8, 1) == "registers"
+    assert buffer_memory(8, 64) == "lutram"
+    assert buffer_memory(16, 1024) == "bram"
+
+
+def test_what_comes_back_soon_is_kept_in_registers() -> None:
+    assert kept_memory(64, 16, 16) == "registers"
+    assert kept_memory(64, 17, 17) == "lutram"
+    assert kept_memory(64, 1024, 1024) == "bram"

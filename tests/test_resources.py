@@ -154,7 +154,7 @@ def test_published_units_lie_in_the_ranges(row: Published) -> None:
     assert total.dsp == Figure.exact(vivado[2])
     assert total.lut.low <= vivado[0] <= hls[0] <= total.lut.high
     assert total.ff.low <= min(vivado[1], hls[1]) <= max(vivado[1], hls[1]) <= total.ff.high
-    assert total.lut.expected == pytest.approx(vivado[0], rel=0.35)
+    assert total.lut.expected == pytest.approx(vivado[0], rel=0.4)
     assert total.ff.expected == pytest.approx(vivado[1], rel=0.15)
 
 
@@ -200,7 +200,7 @@ def test_deeper_streams_never_take_less() -> None:
     ("recipe", "luts", "flip_flops", "dsp", "bram18"),
     [
         ("digits-mlp", (300, 1500), (300, 1500), 4, 8),
-        ("digits-cnn", (900, 2600), (900, 2600), 5, 12),
+        ("digits-cnn", (1500, 4500), (1300, 4000), 5, 12),
         ("digits-resnet", (3000, 8000), (3000, 8000), 15, 25),
         ("digits-lstm", (900, 3500), (900, 3500), 10, 30),
     ],

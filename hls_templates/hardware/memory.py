@@ -1,7 +1,8 @@
 """Which memory holds what, and what it takes: decided here for the pragmas and for the estimates.
 
-Formulas: block RAM, UltraRAM and LUTs as FINN has them, which agree with published synthesis
-reports; FIFOs in shift registers up to the size at which Vitis HLS chooses them (UG1702).
+Formulas: block RAM and LUTs as FINN has them, which agree with published synthesis reports; FIFOs
+in shift registers up to the size at which Vitis HLS chooses them (UG1702).  UltraRAM holds nothing:
+it has no initial content in UltraScale+, and nothing else is bound to it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from __future__ import annotations
 from typing import Literal
 
 from ..folding import Memory
-from .parts import Part
 
 Rom = Literal["lutram", "bram"]
-Ram = Literal["lutram", "bram", "uram"]
+Ram = Literal["registers", "lutram", "bram"]
 Fifo = Literal["srl", "bram"]
 
 LUTS_A_BRAM18 = 128
@@ -21,8 +21,8 @@ LUTS_A_BRAM18 = 128
 SRL_BITS = 1024
 """Bits of the largest FIFO in shift registers."""
 
-URAM_BRAM18 = 16
-"""The fewest block RAMs that UltraRAM is used instead of: the size of one."""
+NEAREST = 16
+"""Iterations after which what a kernel keeps comes back from a memory: ``NEAREST`` in keep.h."""
 
 
 def weight_memory(bits: int, words: int, choice: Memory = "auto") -> Rom:
@@ -38,14 +38,20 @@ def weight_memory(bits: int, words: int, choice: Memory = "auto") -> Rom:
     return "bram" if rom_luts(bits, words) > LUTS_A_BRAM18 * bram18(bits, words) else "lutram"
 
 
-def buffer_memory(bits: int, words: int, part: Part) -> Ram:
-    """What holds values that are written and read: line buffers, frames, operands that are kept."""
-    blocks = bram18(bits, words)
-    if ram_luts(bits, words) <= LUTS_A_BRAM18 * blocks:
-        return "lutram"
-    if part.uram and blocks >= URAM_BRAM18 * uram(bits, words):
-        return "uram"
-    return "bram"
+def buffer_memory(bits: int, words: int) -> Ram:
+    """What holds values that are written and read: rows of an image, frames, kept operands.
+
+    No pragma binds them, since kernels do not know their sizes: it is what Vitis HLS is expected to
+    choose.
+    """
+    if words <= 1:
+        return "registers"
+    return "bram" if ram_luts(bits, words) > LUTS_A_BRAM18 * bram18(bits, words) else "lutram"
+
+
+def kept_memory(bits: int, words: int, distance: int) -> Ram:
+    """What holds values that come back after ``distance`` iterations, changed by what they were."""
+    return "registers" if distance <= NEAREST else buffer_memory(bits, words)
 
 
 def fifo_memory(bits: int, depth: int) -> Fifo:
@@ -66,11 +72,6 @@ def bram18(bits: int, words: int) -> int:
     if bits <= 18 or words > 512:
         return _blocks(words, 1024) * _blocks(bits, 18)
     return _blocks(words, 512) * _blocks(bits, 36)
-
-
-def uram(bits: int, words: int) -> int:
-    """UltraRAMs of a memory."""
-    return _blocks(bits, 72) * _blocks(words, 4096)
 
 
 def rom_luts(bits: int, words: int) -> int:

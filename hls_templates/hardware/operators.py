@@ -18,7 +18,7 @@ from typing import Literal
 from ...quantize.formats import Format
 from ..folding import Fold, Multiply
 from .figures import Figure, Resources
-from .memory import Ram, Rom, bram18, fifo_memory, ram_luts, rom_luts, uram
+from .memory import Ram, Rom, bram18, fifo_memory, ram_luts, rom_luts
 from .parts import Target
 
 Kind = Literal["dsp", "lut", "packed"]
@@ -65,7 +65,6 @@ class Bill:
         self._ff = [0.0, 0.0, 0.0]
         self._dsp = [0, 0, 0]
         self._bram18 = [0, 0, 0]
-        self._uram = 0
 
     def total(self) -> Resources:
         """All of it."""
@@ -75,7 +74,6 @@ class Bill:
             Figure(*ff),
             Figure(*self._dsp),
             Figure(*self._bram18),
-            Figure.exact(self._uram),
         )
 
     def include(self, part: Bill, other_luts: int) -> None:
@@ -86,7 +84,6 @@ class Bill:
         for i in range(3):
             self._dsp[i] += part._dsp[i]
             self._bram18[i] += part._bram18[i]
-        self._uram += part._uram
 
     def logic(self, low: float, expected: float, high: float, count: int = 1) -> None:
         """LUTs."""
@@ -103,9 +100,14 @@ class Bill:
             self._bram18[i] += blocks * value
 
     def control(self, counters: int, bits: int) -> None:
-        """The states of a kernel's loop, its handshakes, and ``counters`` of ``bits`` bits."""
-        self.logic(20 + counters * bits / 2, 50 + counters * bits, 150 + counters * (2 * bits + 10))
-        self.registers(15 + counters * bits, 40 + counters * bits, 200 + 2 * counters * bits)
+        """The states of a kernel's loop, its handshakes, and ``counters`` of ``bits`` bits.
+
+        They are of type int in C++: tools keep all 32 bits of those whose range they cannot see,
+        which is half of what is expected, and a sum, a comparison and a choice for each in reports.
+        """
+        width = (bits + 32) / 2
+        self.logic(20 + counters * bits / 2, 50 + 1.2 * counters * width, 150 + 91 * counters)
+        self.registers(15 + counters * bits, 40 + counters * width, 200 + 64 * counters)
 
     def add(self, bits: int, count: int = 1) -> None:
         """Sums, differences, comparisons of ``bits`` bits [A, R]."""
@@ -174,19 +176,19 @@ class Bill:
         self.registers(0, bits, bits, count)
 
     def ram(self, bits: int, words: int, kind: Ram, count: int = 1) -> None:
-        """A memory with a port for writing and one for reading."""
-        if words <= 1:
-            self.registers(bits, bits, bits, count)
+        """Memories with a port for writing and one for reading."""
+        if kind == "registers":
+            held = bits * words
+            self.registers(held, held, held, count)
+            self.select(bits, words, count)
         elif kind == "lutram":
             # Measured for 64 words: 1.4 LUTs a bit in 7 series, 1.9 in Versal; 8 / 7 by structure.
             luts = ram_luts(bits, words)
             each = {"DSP48E1": 1.4, "DSP58": 1.9}.get(self.target.part.dsp_type, 8 / 7)
             self.logic(luts / 2, each * luts / 2, luts + 4, count)
             self.registers(0, bits, bits, count)
-        elif kind == "bram":
-            self._block(bram18(bits, words), count, count)
         else:
-            self._uram += count * uram(bits, words)
+            self._block(bram18(bits, words), count, count)
 
     def fifo(self, bits: int, depth: int) -> None:
         """A FIFO: in shift registers two bits a LUT [A, F]."""

@@ -50,8 +50,9 @@ from ..plan import (
     WidenProcess,
     WindowProcess,
 )
-from .memory import weight_memory
-from .operators import multiplier
+from ..windows import slide
+from .memory import Ram, Rom, buffer_memory, weight_memory
+from .operators import Kind, multiplier
 from .parallel import parallel_depth
 from .parts import Part, Target
 
@@ -136,7 +137,7 @@ class Clock:
         """One of several values."""
         return self.after(moment, self.delays.level * max(1, math.ceil(math.log(values, 4))))
 
-    def multiply(self, moment: Moment, a_bits: int, b_bits: int, kind: str) -> Moment:
+    def multiply(self, moment: Moment, a_bits: int, b_bits: int, kind: Kind) -> Moment:
         """A product."""
         if kind == "lut":
             levels = math.ceil(math.log2(min(a_bits, b_bits) + 1))
@@ -148,10 +149,12 @@ class Clock:
         # The halves' products of a wide one are added in a second DSP slice.
         return self.stages(moment, stages + wide)
 
-    def read(self, moment: Moment, bits: int, words: int, kind: str) -> Moment:
+    def read(self, moment: Moment, bits: int, words: int, kind: Rom | Ram) -> Moment:
         """A word of a memory."""
         if words <= 1:
             return moment
+        if kind == "registers":
+            return self.select(moment, words)
         if kind == "lutram":
             return self.select(self.stages(moment, 1), max(2, words // 64))
         return self.after(self.stages(moment, 1), self.delays.block)
@@ -201,13 +204,16 @@ class _Paths:
                 moment = self._products(process)
             case MatMulProcess():
                 moment = self._matmul(process)
-            case WindowProcess() | RearrangeProcess():
-                moment = self._moved(process)
+            case WindowProcess():
+                moment = self._window(process)
+            case RearrangeProcess():
+                moment = self._rearrange(process)
             case PoolProcess():
                 moment = self._pool(process)
             case BelowMaxProcess():
                 bits = self._width(process.node.output)
-                moment = self.clock.read(self._in(), bits, process.length, "bram")
+                kind = buffer_memory(bits, process.length)
+                moment = self.clock.read(self._in(), bits, process.length, kind)
                 moment = self._post(self.clock.add(moment, bits), process.post)
             case MapProcess() | MapRowProcess() | MapArrayProcess() | ConcatProcess():
                 moment = self._post(self.clock.select(self._in()), process.post)
@@ -248,18 +254,37 @@ class _Paths:
     def _matmul(self, process: MatMulProcess) -> Moment:
         widths = [self._width(x) for x in process.node.inputs]
         kept = process.inner * process.columns // process.fold.simd
-        operand = self.clock.read(self._in(), widths[1], kept, "bram")
+        operand = self.clock.read(self._in(), widths[1], kept, buffer_memory(widths[1], kept))
         kind = multiplier(widths[0], widths[1], process.fold.multiply)
         moment = self.clock.multiply(operand, widths[0], widths[1], kind)
         result = self._width(process.node.output)
         return self._post(self._summed(moment, process.fold.simd, result), process.post)
 
-    def _moved(self, process: WindowProcess | RearrangeProcess) -> Moment:
-        """Addresses from counters, and the frame or rows that are kept."""
-        moment = self.clock.add(self.clock.add(START, 16), 16)
-        moment = self.clock.read(moment, 1, 1024, "bram")
-        moment = max(self.clock.select(moment, 4), self._in())
-        return moment if isinstance(process, WindowProcess) else self._post(moment, process.post)
+    def _window(self, process: WindowProcess) -> Moment:
+        """For each bank its address, its word, and for each tap its bank."""
+        way = slide(process.window, process.image, process.lanes, process.taps)
+        banks = way.row_banks * way.column_banks
+        address = counter_bits(way.words)
+        clock = self.clock
+        # Whether something leaves, and meanwhile a neighbour's place: counted on, and turned.
+        moment = clock.select(clock.add(START, counter_bits(way.steps)))
+        if banks > 1:
+            place = clock.select(clock.add(clock.add(START, address), address))
+            moment = clock.select(max(moment, place), max(way.group))
+        moment = clock.add(clock.add(moment, address), address)
+        bits = self.plan.streams[process.reads[0]].bits
+        moment = clock.read(moment, bits, way.words, buffer_memory(bits, way.words))
+        return clock.select(clock.select(moment, banks))
+
+    def _rearrange(self, process: RearrangeProcess) -> Moment:
+        """The sum of the axes' places, the frame there, or the fill."""
+        beats, clock = process.order.in_beats, self.clock
+        moment = START
+        for _ in range(math.ceil(math.log2(len(process.order.loops) + 1))):
+            moment = clock.add(moment, counter_bits(beats))
+        bits = self.plan.streams[process.reads[0]].bits
+        moment = clock.read(moment, bits, beats, buffer_memory(bits, beats))
+        return self._post(max(clock.select(moment), self._in()), process.post)
 
     def _pool(self, process: PoolProcess) -> Moment:
         folds = process.channels // process.pe
@@ -344,3 +369,8 @@ class _Paths:
                 return clock.read(moment, bits, words, weight_memory(bits, words))
             case op:
                 raise AssertionError(f"{op} is not a function of single values")
+
+
+def counter_bits(steps: int) -> int:
+    """Bits that count so many steps."""
+    return max(1, (steps - 1).bit_length())

@@ -46,11 +46,11 @@ from ..plan import (
 from ..windows import slide
 from .figures import Resources
 from .finn import MatrixVectorUnit, finn_mvu_luts
-from .memory import buffer_memory, weight_memory
+from .memory import buffer_memory, kept_memory, weight_memory
 from .operators import Bill, multiplier
 from .parallel import parallel_resources
 from .parts import Target
-from .pipeline import pipeline_depth
+from .pipeline import counter_bits, pipeline_depth
 
 __all__ = ["multiplier", "process_resources", "stream_resources"]
 
@@ -103,15 +103,15 @@ class _Process:
             case BelowMaxProcess():
                 self._below_max(process)
             case MapProcess():
-                bill.control(1, _counter(process.beats))
+                bill.control(1, counter_bits(process.beats))
                 self._post(process.post, process.pe)
             case MapRowProcess():
-                bill.control(2, _counter(process.rows * process.beats_a_row))
+                bill.control(2, counter_bits(process.rows * process.beats_a_row))
                 factor = self._format(process.post.operands[1]).width
                 bill.registers(factor, factor, factor)
                 self._post(process.post, process.pe)
             case MapArrayProcess():
-                bill.control(2, _counter(process.beats))
+                bill.control(2, counter_bits(process.beats))
                 constant = process.post.operands[1]
                 words = math.prod(self.plan.graph.shapes[constant]) // process.pe
                 self._constants(process.pe * self._format(constant).width, words)
@@ -119,18 +119,18 @@ class _Process:
             case RearrangeProcess():
                 self._rearrange(process)
             case ConcatProcess():
-                bill.control(1, _counter(process.outer * sum(process.beats)))
+                bill.control(1, counter_bits(process.outer * sum(process.beats)))
                 bill.select(process.lanes * self._format(process.node.output).width)
                 self._post(process.post, process.lanes)
             case RecurrenceProcess():
                 self._recurrence(process)
             case WidenProcess() | NarrowProcess():
                 wide = max(self.plan.streams[s].bits for s in (*process.reads, *process.writes))
-                bill.control(2, _counter(process.beats * process.factor))
+                bill.control(2, counter_bits(process.beats * process.factor))
                 bill.registers(wide, wide, wide)
                 bill.select(wide // process.factor, process.factor)
             case DuplicateProcess():
-                bill.control(1, _counter(process.beats))
+                bill.control(1, counter_bits(process.beats))
             case EnterProcess() | LeaveProcess():
                 self._bus(process)
             case ParallelProcess():
@@ -143,7 +143,7 @@ class _Process:
         self.bill.rom(bits, words, weight_memory(bits, words, choice))
 
     def _buffer(self, bits: int, words: int, count: int = 1) -> None:
-        self.bill.ram(bits, words, buffer_memory(bits, words, self.target.part), count)
+        self.bill.ram(bits, words, buffer_memory(bits, words), count)
 
     def _products(self, process: DenseProcess | GroupedProcess) -> None:
         x, weight = (self._format(name) for name in process.node.inputs[:2])
@@ -155,7 +155,8 @@ class _Process:
         words = count // (lanes * fold.simd)
         core = Bill(self.target)
         core.dot_products(x, weight, result, fold, lanes)
-        core.control(6 if across > 1 else 4, _counter(process.positions * words) // 2)
+        grouped = isinstance(process, GroupedProcess)
+        core.control(6 if grouped else 4, counter_bits(process.positions * words) // 2)
         unit = MatrixVectorUnit(
             count // outputs, outputs, lanes, fold.simd, weight.width, x.width, x.signed,
             result.width, embedded=False,
@@ -165,11 +166,14 @@ class _Process:
         self._constants(lanes * fold.simd * weight.width, words, fold)
         self._constants(lanes * result.width, outputs // lanes)
         if isinstance(process, GroupedProcess):
-            # The sums of all outputs stand in registers.
-            sums = outputs // lanes
-            held = lanes * result.width * (sums - 1)
-            self.bill.registers(held, held, held)
-            self.bill.select(lanes * result.width, sums)
+            # Sums grow while a group's part of a tap arrives, and wait for its next tap.
+            parts, folds = process.outputs // fold.pe, process.inputs // fold.simd
+            bits, sums = lanes * result.width, outputs // lanes
+            distance = ((sums // parts - 1) * folds + 1) * parts
+            if folds > 1:
+                self.bill.ram(bits, parts, kept_memory(bits, parts, parts))
+            self.bill.ram(bits, sums, kept_memory(bits, sums, distance))
+            self.bill.select(bits, 3)
         elif outputs > fold.pe:
             self._buffer(fold.simd * x.width, process.inputs // fold.simd)
             self.bill.select(fold.simd * x.width)
@@ -186,21 +190,25 @@ class _Process:
         self._buffer(width * b.width, words, banks)
         self._buffer(fold.simd * a.width, process.inner // fold.simd)
         self.bill.select(fold.simd * a.width)
-        self.bill.control(8, _counter(max(process.rows, banks) * words))
+        self.bill.control(8, counter_bits(max(process.rows, banks) * words))
         self._post(process.post, fold.pe)
 
     def _window(self, process: WindowProcess) -> None:
-        window, (height, width, _) = process.window, process.image
+        """Banks of rows, and for each row and column that leaves together its place in them."""
+        way = slide(process.window, process.image, process.lanes, process.taps)
         bits = self.plan.streams[process.reads[0]].bits
-        run = slide(window, process.image, process.lanes, process.taps)
-        self._buffer(bits, run.words, run.row_banks * run.column_banks)
-        size = _counter(height) + _counter(width)
-        self.bill.control(12, size // 2 + 2)
-        self.bill.add(size, 4)
-        # Each tap finds its row's bank, then its column's, or takes the padding.
-        self.bill.select(bits * process.taps, run.row_banks)
-        self.bill.select(bits * process.taps, run.column_banks)
-        self.bill.select(bits * process.taps)
+        self._buffer(bits, way.words, way.row_banks * way.column_banks)
+        rows, columns = way.group
+        address = counter_bits(way.words)
+        height, width, _ = process.image
+        place = counter_bits(height) + counter_bits(width)
+        # Where the next beat goes, and where the window, its row and the group begin.
+        self.bill.control(8, address + 2)
+        self.bill.control(6, place // 2 + 1)
+        self.bill.add(address, 2 * (rows + columns) + way.row_banks * way.column_banks)
+        self.bill.compare(place // 2 + 1, 2 * (rows + columns))
+        self.bill.select(bits, way.row_banks * way.column_banks, rows * columns)
+        self.bill.select(bits, count=rows * columns)
 
     def _pool(self, process: PoolProcess) -> None:
         bits, pe = self._format(process.node.output).width, process.pe
@@ -211,10 +219,8 @@ class _Process:
         else:
             self.bill.add(bits, pe)
         self.bill.select(bits, count=pe)
-        self.bill.select(bits * pe, folds)
-        held = bits * process.channels
-        self.bill.registers(held, held, held)
-        self.bill.control(3, _counter(process.positions * process.window * folds) // 2)
+        self.bill.ram(bits * pe, folds, kept_memory(bits * pe, folds, folds))
+        self.bill.control(3, counter_bits(process.positions * process.window * folds) // 2)
         self._post(process.post, pe)
 
     def _below_max(self, process: BelowMaxProcess) -> None:
@@ -224,14 +230,14 @@ class _Process:
         self.bill.add(result.width)
         self.bill.select(x.width)
         self.bill.registers(x.width, x.width, x.width)
-        self.bill.control(2, _counter(process.rows * 2 * process.length))
+        self.bill.control(2, counter_bits(process.rows * 2 * process.length))
         self._post(process.post, 1)
 
     def _rearrange(self, process: RearrangeProcess) -> None:
         order = process.order
         bits = self.plan.streams[process.reads[0]].bits
         self._buffer(bits, order.in_beats)
-        address = _counter(order.in_beats)
+        address = counter_bits(order.in_beats)
         self.bill.control(1 + 3 * len(order.loops), address)
         self.bill.add(address, len(order.loops))
         self.bill.select(bits)
@@ -254,7 +260,7 @@ class _Process:
             self._buffer(fold.simd * operand.width, units // fold.simd)
             self._buffer(fold.pe * cell.acc.width, units // fold.pe, len(cell.dense))
             self.bill.select(lanes * cell.acc.width, fold.pe // lanes, len(cell.dense))
-            self.bill.control(12, _counter(rows * units))
+            self.bill.control(12, counter_bits(rows * units))
             self._nodes(cell.nodes, lanes)
         if process.loop.reverse and not process.loop.last:
             bits = self.plan.streams[process.writes[0]].bits
@@ -267,7 +273,7 @@ class _Process:
         self.bill.registers(kept, kept, kept)
         self.bill.select(kept, min(words, lanes) + 1)
         self.bill.add(process.places.bit_length(), 3)
-        self.bill.control(3, _counter(process.steps))
+        self.bill.control(3, counter_bits(process.steps))
 
     def _post(self, function: Elementwise, lanes: int) -> None:
         self._nodes(function.nodes, lanes)
@@ -312,8 +318,3 @@ class _Process:
                 bill.rom(bits, words, weight_memory(bits, words), lanes)
             case op:
                 raise AssertionError(f"{op} is not a function of single values")
-
-
-def _counter(steps: int) -> int:
-    """Bits that count so many steps."""
-    return max(1, (steps - 1).bit_length())
