@@ -10,11 +10,13 @@ import pytest
 
 from lutra.frontend.ops import Dense
 from lutra.frontend.recipe import Recipe, load_recipe
+from lutra.hls_templates.bus import Bus
 from lutra.hls_templates.folding import Fold, Folding, Multiply
 from lutra.hls_templates.hardware.figures import Figure, Resources
 from lutra.hls_templates.hardware.finn import MatrixVectorUnit, finn_mvu_luts
 from lutra.hls_templates.hardware.operators import Bill, dsps, multiplier
 from lutra.hls_templates.hardware.parts import Target, find_part
+from lutra.hls_templates.hardware.ports import port_resources
 from lutra.hls_templates.hardware.resources import process_resources, stream_resources
 from lutra.hls_templates.plan import Stream
 from lutra.hls_templates.planner import plan
@@ -156,6 +158,27 @@ def test_published_units_lie_in_the_ranges(row: Published) -> None:
     assert total.ff.low <= min(vivado[1], hls[1]) <= max(vivado[1], hls[1]) <= total.ff.high
     assert total.lut.expected == pytest.approx(vivado[0], rel=0.4)
     assert total.ff.expected == pytest.approx(vivado[1], rel=0.15)
+
+
+# Ports
+
+
+def test_ports_take_what_their_bus_asks_for() -> None:
+    graph = dense()
+    sizes = [
+        port_resources(plan(graph, Folding(), bus=bus), KRIA)
+        for bus in (None, Bus("axis", 64), Bus("m_axi", 64), Bus("m_axi", 512))
+    ]
+    assert sizes[0] == Resources()
+    assert [size.bram18.expected for size in sizes] == [0, 0, 4, 30]
+    for kind in ("lut", "ff"):
+        figures = [getattr(size, kind).expected for size in sizes]
+        assert figures == sorted(figures)
+    # Published for one port of 32 or 64 bits with its control, after synthesis.
+    for luts, flip_flops, blocks in [(938, 1439, 1), (1149, 1602, 1)]:
+        assert sizes[2].lut.low <= 2 * luts <= sizes[2].lut.high
+        assert sizes[2].ff.low <= 2 * flip_flops <= sizes[2].ff.high
+        assert sizes[2].bram18.low <= 2 * blocks <= sizes[2].bram18.high
 
 
 # Folding

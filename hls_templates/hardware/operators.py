@@ -95,9 +95,10 @@ class Bill:
         for i, value in enumerate((low, expected, high)):
             self._ff[i] += count * value
 
-    def _block(self, blocks: int, count: int, least: int) -> None:
-        for i, value in enumerate((least, count, count)):
-            self._bram18[i] += blocks * value
+    def blocks(self, low: int, expected: int, high: int) -> None:
+        """Block RAMs of 18 Kbit."""
+        for i, value in enumerate((low, expected, high)):
+            self._bram18[i] += value
 
     def control(self, counters: int, bits: int) -> None:
         """The states of a kernel's loop, its handshakes, and ``counters`` of ``bits`` bits.
@@ -169,7 +170,8 @@ class Bill:
         if words <= 1:
             return
         if kind == "bram":
-            self._block(bram18(bits, words), count, math.ceil(count / 2))
+            blocks = bram18(bits, words)
+            self.blocks(math.ceil(count / 2) * blocks, count * blocks, count * blocks)
             return
         luts = rom_luts(bits, words)
         self.logic(0.4 * luts, luts if words > 32 else luts / 2, 1.3 * luts, count)
@@ -188,13 +190,15 @@ class Bill:
             self.logic(luts / 2, each * luts / 2, luts + 4, count)
             self.registers(0, bits, bits, count)
         else:
-            self._block(bram18(bits, words), count, count)
+            blocks = count * bram18(bits, words)
+            self.blocks(blocks, blocks, blocks)
 
     def fifo(self, bits: int, depth: int) -> None:
         """A FIFO: in shift registers two bits a LUT [A, F]."""
         address = math.ceil(math.log2(max(depth, 2)))
         if fifo_memory(bits, depth) == "bram":
-            self._block(bram18(bits, depth), 1, 1)
+            blocks = bram18(bits, depth)
+            self.blocks(blocks, blocks, blocks)
             self.logic(20 + 2 * address, 40 + 3 * address, 80 + 6 * address)
             self.registers(3 * address, 10 + 3 * address + bits, 99 + 4 * address + 2 * bits)
             return
