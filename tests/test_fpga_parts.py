@@ -23,6 +23,9 @@ from lutra.parts_list import list_parts
         ("xc7a35ticsg324-1L", "xc7a35ticsg324-1L"),
         ("xcu250-figd2104-2L-e", "xcu250-figd2104-2L-e"),
         ("xcvc1902-vsva2197-2MP-e-S", "xcvc1902-vsva2197-2MP-e-S"),
+        ("xc7a35tlcsg324-2l", "xc7a35tlcsg324-2L"),
+        ("xcvu9p-flga2104-2l-e", "xcvu9p-flga2104-2L-e"),
+        ("xcve2802-vsvh1760-2mp-e-s-es1", "xcve2802-vsvh1760-2MP-e-S-es1"),
         ("xczu7ev", "xczu7ev-ffvc1156-2-e"),
         ("KV260", "xck26-sfvc784-2LV-c"),
         ("kv-260", "xck26-sfvc784-2LV-c"),
@@ -108,6 +111,7 @@ def test_luts_agree_with_the_logic_cells_of_the_product_tables(device: str) -> N
         ("xc7z020clg400", "xc7z020clg400-1"),
         ("xczu7ev-ffvc1156-4-e", "xczu7ev-ffvc1156-2-e"),
         ("xck26-sfvc784-2LV", "xck26-sfvc784-2LV-c"),
+        ("xck26-sfvc784-2LV-c-S", "xck26-sfvc784-2LV-c"),
         ("arty a7", "Arty A7-35T, Arty A7-100T"),
     ],
 )

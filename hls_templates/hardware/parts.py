@@ -9,11 +9,8 @@ from ...frontend.errors import LutraError
 from .devices import BOARDS, DEVICES
 
 _ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.()+-]{1,59}")
-_SEVEN = re.compile(r"(i?)-?([a-z]{2,4}\d{3,4})-([1-3](?:l|li|le|q|m)?)")
-_ULTRA = re.compile(r"-([a-z]{4}\d{3,4})-([1-3](?:l|lv|lp|lvlp)?)-([a-z])(-es\d)?")
-_VERSAL = re.compile(
-    r"-([a-z]{4}\d{3,4})-([1-3](?:mp|mhp|hp|lp|llp|mlp|mlli|lli|l|m|h)?)-([a-z])(-s)?(-es\d)?"
-)
+_SEVEN = re.compile(r"([il]?)-?([a-z]{2,4}\d{3,4})-([1-3][a-z]{0,2})")
+_LATER = re.compile(r"-([a-z]{4}\d{3,4})-([1-3][a-z]{0,3})-([a-z])(-s)?(-es\d)?")
 
 
 class PartError(LutraError):
@@ -106,12 +103,11 @@ def _full_number(device: str, tail: str) -> str | None:
         if seven := _SEVEN.fullmatch(tail):
             return f"{device}{seven[1]}{seven[2]}-{seven[3].upper()}"
         return None
-    found = (_VERSAL if kind == "DSP58" else _ULTRA).fullmatch(tail)
-    if not found:
+    found = _LATER.fullmatch(tail)
+    if not found or (found[4] and kind != "DSP58"):
         return None
-    package, speed, grade, *rest = found.groups("")
-    ending = "".join(part.upper() if part == "-s" else part for part in rest)
-    return f"{device}-{package}-{speed.upper()}-{grade}{ending}"
+    package, speed, temperature, static, sample = found.groups("")
+    return f"{device}-{package}-{speed.upper()}-{temperature}{static.upper()}{sample}"
 
 
 def _part(device: str, number: str) -> Part:
