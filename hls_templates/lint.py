@@ -140,6 +140,12 @@ def _pragmas(name: str, text: str) -> list[Finding]:
             findings.append(Finding(name, number, "mode must be given", line))
         if "HLS STREAM" in line and " depth=" not in line:
             findings.append(Finding(name, number, "depth must be given", line))
+        if "mode=m_axi" in line and not re.search(r" bundle=[a-z0-9]+ .*depth=\d+", line):
+            rule = "a bundle in lower case and a depth must be given"
+            findings.append(Finding(name, number, rule, line))
+    if "mode=s_axilite" in text and "mode=s_axilite port=return" not in text:
+        rule = "if an argument is in registers, so is the control of the block"
+        findings.append(Finding(name, 1, rule, "mode=s_axilite"))
     return findings
 
 
