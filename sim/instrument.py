@@ -20,7 +20,16 @@ _PIPELINE = re.compile(r"^[ \t]*#pragma[ \t]+HLS[ \t]+PIPELINE\b([^\n]*)", re.MU
 _EDGE = re.compile(r"[{}]")
 _SPACE = re.compile(r"\s+|#pragma[^\n]*")
 _DECLARED = re.compile(r"hls::stream<[^;{}]*>\s*(\w+)\s*;")
+_STREAM = re.compile(r"\bhls::stream<[^;{}]*?>\s*(?:&\s*(\w+)\s*[,)]|(\w+)\s*;)")
 _DEPTH = re.compile(r"#pragma[ \t]+HLS[ \t]+STREAM[ \t]+variable=(\w+)[ \t]+depth=([0-9]{1,12})\b")
+_TOP = re.compile(r"\bvoid\s+nn_top\s*\([^{};]*\)\s*\{")
+_FRAMES = re.compile(
+    r"\bvoid\s+nn_frames\s*\([^{};]*\)\s*\{"
+    r"\s*for \(int frame = 0; frame < frames; \+\+frame\) \{"
+)
+_BENCH = re.compile(
+    r"return lutra::testbench<lutra::(fifo_ports|axis_ports|memory_ports)<bench> >\(argc, argv\);"
+)
 _CALL = re.compile(r"([\w:]+)\s*(?:<\s*([^;{}]*?)\s*>)?\s*\(([^;{}()]*)\)\s*;")
 
 DEFAULT_DEPTH = 2
@@ -75,26 +84,39 @@ def timed_kernels(text: str, file: str) -> str:
 def timed_top(text: str, file: str) -> str:
     """The top function: streams with their depths, and a process for each call.
 
+    Between memory and the network, words are read before the run and written after it.
+
     Raises:
         ModelError: the body is not made of declarations, pragmas and calls.
     """
     plain = _without_comments(text)
-    top = re.search(r"\bvoid\s+nn_top\s*\([^{};]*\)\s*\{", plain)
-    if top is None:
-        raise ModelError("has no function nn_top", file=file, remedy=REMEDY)
     depths = {match[1]: int(match[2]) for match in _DEPTH.finditer(plain)}
-    inserts: list[tuple[int, str]] = []
-    at = top.end()
+    streams = {match[1] or match[2] for match in _STREAM.finditer(plain)}
+    framed = _FRAMES.search(plain)
+    region = framed or _TOP.search(plain)
+    if region is None:
+        raise ModelError("has no function nn_top", file=file, remedy=REMEDY)
+    inserts = []
+    if framed:
+        inserts.append((framed.end(), " if (frame) continue;"))
+        inserts += [
+            (match.end(), f" {match[1]}.limit({_quoted(match[1])}, ::timed::UNLIMITED);")
+            for match in _DECLARED.finditer(plain, plain.index("nn_top", framed.end()))
+        ]
+    at = region.end()
     while not plain.startswith("}", at):
         match = _SPACE.match(plain, at)
         if match is not None:
             pass
         elif match := _DECLARED.match(plain, at):
             depth = max(depths.get(match[1], DEFAULT_DEPTH), 1)
-            inserts.append((match.end(), f' {match[1]}.limit("{match[1]}", {depth});'))
+            inserts.append((match.end(), f" {match[1]}.limit({_quoted(match[1])}, {depth});"))
         elif match := _CALL.match(plain, at):
             name = (match[2] or match[1]).removesuffix("_config")
-            inserts.append((at, f'::timed::the().add_process("{_identifier(name)}", [&] {{ '))
+            ends = [word for word in re.findall(r"\w+", match[3]) if word in streams]
+            states = ", ".join(f"{end}.state()" for end in ends)
+            begin = f"::timed::the().add_process({_quoted(name)}, {{{states}}}, [&] {{ "
+            inserts.append((at, begin))
             inserts.append((match.end(), " });"))
         else:
             raise _refused("the top function cannot be timed", text, at, file)
@@ -109,10 +131,12 @@ def timed_bench(text: str, file: str) -> str:
     Raises:
         ModelError: it is not the bench that Lutra writes.
     """
-    call = "return lutra::testbench<bench>(argc, argv);"
-    if text.count(call) != 1:
+    timed, count = _BENCH.subn(
+        r"(void)argc; return ::timed::bench< ::timed::\1<bench> >(argv);", text
+    )
+    if count != 1:
         raise ModelError("the test bench cannot be timed", file=file, remedy=REMEDY)
-    return text.replace(call, "(void)argc; return ::timed::bench<bench>(argv);")
+    return timed
 
 
 def _without_comments(text: str) -> str:
@@ -144,8 +168,9 @@ def _header(plain: str, brace: int) -> int | None:
     return None
 
 
-def _identifier(name: str) -> str:
-    return re.sub(r"\W", "_", name)
+def _quoted(name: str) -> str:
+    """A name as a C++ literal."""
+    return '"' + re.sub(r"\W", "_", name) + '"'
 
 
 def _refused(what: str, text: str, at: int, file: str) -> ModelError:

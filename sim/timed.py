@@ -2,7 +2,7 @@
 
 The sources of a project are compiled with streams that have the project's depths and note the time
 of each beat (``hls_templates/include/timed``), by the rules of docs/hardware.md.  What comes out is
-when each frame was done, how full each FIFO was and who waited for what, or the circle of processes
+when each frame was done, how full each FIFO was and who waited for what, or the ring of processes
 that wait for each other; and the outputs, which are those of the C simulation.
 
 It is told how deep each process's pipeline is.  That, and that loops reach interval 1, is assumed.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -24,9 +24,6 @@ from ..frontend.ops import Array
 from .csim import GUARDS, PRELUDE
 from .instrument import read_source, timed_bench, timed_kernels, timed_top
 from .toolchain import Headers, compile_cpp, run_program
-
-ENDLESS = 1 << 40
-"""Beats that no FIFO is ever asked to hold."""
 
 SOURCES = ("nn_top.h", "nn_top.cpp", "nn_layers.h", "nn_weights.h")
 
@@ -57,9 +54,8 @@ class TimedRun:
         finish: for each frame the cycle after the one in which its last beat is written.
         occupancy: for each FIFO the most beats that it held.
         depths: for each FIFO the beats that it can hold.
-        waits: who waited for what; those that close the circle if it is a deadlock.
-        deadlock: whether the design stops.
-        shallow: the FIFOs that make it stop: were one of them deeper, this circle would be none.
+        waits: who waited for what; in a deadlock, who waits for whom in a ring.
+        deadlock: whether the design stops for ever.
         output: raw integers, a row for each frame; none if it stops.
     """
 
@@ -68,7 +64,6 @@ class TimedRun:
     depths: Mapping[str, int] = field(default_factory=dict)
     waits: tuple[Wait, ...] = ()
     deadlock: bool = False
-    shallow: tuple[str, ...] = ()
     output: Array | None = None
 
     @property
@@ -82,9 +77,9 @@ class TimedRun:
         return self.finish[-1] - self.finish[-2] if len(self.finish) > 1 else self.finish[0]
 
     @property
-    def full(self) -> tuple[str, ...]:
-        """The FIFOs in which a process waited for a place."""
-        return tuple(dict.fromkeys(wait.stream for wait in self.waits if wait.full))
+    def shallow(self) -> tuple[str, ...]:
+        """The full FIFOs of a deadlock: were one of them deeper, this ring would be none."""
+        return tuple(wait.stream for wait in self.waits if wait.full and self.deadlock)
 
 
 class TimedBinary:
@@ -100,7 +95,7 @@ class TimedBinary:
         depths: Mapping[str, int] | None = None,
         index: int = 0,
     ) -> TimedRun:
-        """Time one project.  If it stops, it is timed again with deeper FIFOs, to say which.
+        """Time one project.
 
         Args:
             raw: integers, channels last, frames first.
@@ -111,30 +106,12 @@ class TimedBinary:
         Raises:
             ToolchainError: the program fails, or what it runs cannot be timed.
         """
-        given = dict(depths or {})
-        found = self._run(raw, pipelines, given, index)
-        if not found.deadlock:
-            return found
-        circle = set(found.full)
-        deeper = {
-            name: self._run(raw, pipelines, given | {name: ENDLESS}, index) for name in found.full
-        }
-        guilty = [
-            name
-            for name, run in deeper.items()
-            if not run.deadlock or not circle.issuperset(run.full)
-        ]
-        return replace(found, shallow=tuple(guilty) or found.full)
-
-    def _run(
-        self, raw: Array, pipelines: Mapping[str, int], depths: Mapping[str, int], index: int
-    ) -> TimedRun:
         with tempfile.TemporaryDirectory(prefix="lutra-timed-") as folder:
             here = Path(folder)
             flat = raw.reshape(len(raw), -1).astype(np.int64)
             (here / "in.dat").write_text("\n".join(map(str, flat.ravel().tolist())) + "\n")
             lines = [f"process {name} {depth}" for name, depth in pipelines.items()]
-            lines += [f"stream {name} {depth}" for name, depth in depths.items()]
+            lines += [f"stream {name} {depth}" for name, depth in (depths or {}).items()]
             (here / "depths.txt").write_text("\n".join(lines) + "\n")
             command = [str(self.path), str(index), "in.dat", "depths.txt", "out.dat", "report.txt"]
             done = run_program(command, here)
@@ -233,10 +210,11 @@ def _main(count: int) -> str:
     parts = [PRELUDE, '#include "bench.h"']
     for i in range(count):
         parts.append(f"namespace project_{i} {{")
+        parts.append(f"#define nn_top nn_top_{i}")  # those of C linkage share one namespace
         parts.append(f'#include "project_{i}/src/nn_top.cpp"')
         parts.append("#define main bench_main")
         parts.append(f'#include "project_{i}/tb/nn_tb.cpp"')
-        parts.append("#undef main")
+        parts += ["#undef main", "#undef nn_top"]
         parts += [f"#undef {guard}" for guard in GUARDS]
         parts.append("}")
     parts.append("int main(int argc, char** argv) {")

@@ -40,14 +40,14 @@ DESIGNS = {
     "two_loops": Design([Toy("p", 4, [[(["x"], [])] * 2, [([], ["y"])] * 3])], {}),
     "join": join_late(4),
     "join_too_shallow": join_late(1),
-    # The pipeline of `wide` holds what its FIFO cannot.
+    # The pipeline of `wide` could hold what its FIFO cannot, were it as deep as is estimated.
     "pipeline_holds": Design(
         [
             Toy("fork", 1, [[(["x"], ["a", "b"])] * 6]),
             copy("wide", 9, "b", "c", 6),
             Toy("join", 1, [[(["a"], ["y"])] * 6 + [(["c"], ["y"])] * 6]),
         ],
-        {"a": 2, "b": 2, "c": 3},
+        {"a": 2, "b": 2, "c": 2},
     ),
 } | {f"random_{seed}": random_design(seed) for seed in range(RANDOM)}
 
@@ -102,17 +102,18 @@ def test_a_deadlock_names_who_waits_for_what(binary: TimedBinary) -> None:
     found = run(binary, "join_too_shallow")
     assert found.deadlock
     assert found.shallow == ("b",)
-    said = {str(wait) for wait in found.waits}
-    assert "fork waits for a place in b, which is full" in said
-    assert "join waits for a beat of a, which is empty" in said
+    assert {str(wait) for wait in found.waits} == {
+        "fork waits for a place in b, which is full",
+        "join waits for a beat of a, which is empty",
+    }
     assert not run(binary, "join").deadlock
 
 
-def test_a_pipeline_holds_beats_too(binary: TimedBinary) -> None:
-    """Six beats go around the join, whose FIFOs have places for five."""
+def test_no_pipeline_is_counted_on(binary: TimedBinary) -> None:
+    """Whether a design stops does not depend on depths that are estimates."""
     found = run(binary, "pipeline_holds")
-    assert not found.deadlock
-    assert found.occupancy["c"] <= 3
+    assert found.deadlock
+    assert found.shallow == ("c", "b")
 
 
 @pytest.mark.parametrize("name", DESIGNS)

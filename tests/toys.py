@@ -88,7 +88,8 @@ def write_design(design: Design, project: Path) -> None:
         "    static const bool out_signed = false;\n"
         "    static void run(hls::stream<ap_uint<8> >& x, hls::stream<ap_uint<8> >& y) {\n"
         "        nn_top(x, y);\n    }\n};\n"
-        "int main(int argc, char** argv) { return lutra::testbench<bench>(argc, argv); }\n"
+        "int main(int argc, char** argv) {\n"
+        "    return lutra::testbench<lutra::fifo_ports<bench> >(argc, argv);\n}\n"
     )
     for name, text in files.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +118,8 @@ def _kernel(toy: Toy) -> str:
 
 @dataclass
 class Step:
-    """An iteration: its process, its distance from the one before, and its beats."""
+    """An iteration: its process, its distance from the one before, and its beats; its start and
+    the time ``depth - 1`` before its writes, once they are known."""
 
     toy: Toy
     gap: int
@@ -126,6 +128,8 @@ class Step:
     writes: list[tuple[str, int]]
     start: int = 0
     time: int = 0
+    started: bool = False
+    done: bool = False
 
 
 def unrolled(design: Design, frames: int) -> list[Step]:
@@ -152,29 +156,30 @@ def unrolled(design: Design, frames: int) -> list[Step]:
 
 
 def times(design: Design, frames: int) -> list[Step] | None:
-    """The smallest times that fulfil the inequalities; none if none do."""
+    """The smallest times that fulfil the inequalities, each found once all that it depends on is;
+    none if some never are."""
     steps = unrolled(design, frames)
     writer = {beat: step for step in steps for beat in step.writes}
     reader = {beat: step for step in steps for beat in step.reads}
-    limit = sum(step.gap + step.toy.depth + 2 for step in steps)
     moved = True
     while moved:
         moved = False
         for step in steps:
-            start = step.gap + (steps[step.before].time if step.before is not None else 0)
-            for read in step.reads:
-                if read in writer:
-                    start = max(start, writer[read].time + writer[read].toy.depth)
-            time = start
-            for name, beat in step.writes:
-                place = (name, beat - design.depths.get(name, 1 << 60))
-                if place in reader:
-                    time = max(time, reader[place].start + 1 - (step.toy.depth - 1))
-            if time > limit:
-                return None
-            moved = moved or (start, time) != (step.start, step.time)
-            step.start, step.time = start, time
-    return steps
+            before = steps[step.before] if step.before is not None else None
+            if not step.started and (before is None or before.done):
+                sources = [writer[beat] for beat in step.reads if beat in writer]
+                if all(source.done for source in sources):
+                    bounds = [source.time + source.toy.depth for source in sources]
+                    step.start = max([step.gap + (before.time if before else 0), *bounds])
+                    step.started = moved = True
+            if step.started and not step.done:
+                places = [(s, beat - design.depths.get(s, 1 << 60)) for s, beat in step.writes]
+                freeing = [reader[place] for place in places if place in reader]
+                if all(other.started for other in freeing):
+                    bounds = [other.start + 2 - step.toy.depth for other in freeing]
+                    step.time = max([step.start, *bounds])
+                    step.done = moved = True
+    return steps if all(step.done for step in steps) else None
 
 
 def finishes(design: Design, steps: Sequence[Step]) -> list[int]:

@@ -34,7 +34,7 @@ class stream {
 
     void limit(const char* name, timed::count depth) { state_->limit(name, depth); }
 
-    const timed::channel& history() const { return *state_; }
+    timed::channel* state() { return state_; }
 
   private:
     stream(const stream&);
