@@ -113,7 +113,7 @@ def test_no_pipeline_is_counted_on(binary: TimedBinary) -> None:
     """Whether a design stops does not depend on depths that are estimates."""
     found = run(binary, "pipeline_holds")
     assert found.deadlock
-    assert found.shallow == ("c", "b")
+    assert set(found.shallow) == {"b", "c"}
 
 
 @pytest.mark.parametrize("name", DESIGNS)

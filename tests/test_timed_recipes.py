@@ -1,0 +1,52 @@
+"""The cycle model against the timed run of the generated C++, on every recipe's network: cycle for
+cycle, beat for beat in every FIFO, and bit for bit.
+
+The weights are those before training: times do not depend on them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lutra.frontend.recipe import BUILT_IN
+from lutra.hls_templates.folding import Fold, Folding
+from lutra.hls_templates.project import Options
+from lutra.quantize.fixed_onnx import FixedModel
+from lutra.sim.timed import timed
+from lutra.sim.toolchain import find_headers
+
+from .timed_designs import Design, differences, draw_folds, fixed, frames, untrained
+
+
+def compare(designs: list[Design], folder: Path) -> list[list[str]]:
+    """For each design in what its timed run differs from what is said of it."""
+    projects = [folder / str(i) for i in range(len(designs))]
+    for design, project in zip(designs, projects, strict=True):
+        design.write(project)
+    with timed(projects, find_headers(), ["-O0"]) as binary:
+        return [differences(design, design.run(binary, i)) for i, design in enumerate(designs)]
+
+
+@pytest.mark.parametrize("recipe", BUILT_IN)
+def test_the_model_is_the_timed_run(recipe: str, tmp_path: Path) -> None:
+    graph = fixed(untrained(recipe))
+    foldings = [draw_folds(graph, 7)] if recipe == "image-filters" else [Folding()]
+    foldings.append(draw_folds(graph, 8))
+    designs = [Design(graph, Options(folding=folding), frames(graph)) for folding in foldings]
+    assert designs[0].plan != designs[1].plan
+    assert compare(designs, tmp_path) == [[], []]
+
+
+def test_other_ports(fixed_cnn: FixedModel, tmp_path: Path) -> None:
+    """Words of AXI4-Stream and of memory, and a network that takes a frame a cycle."""
+    graph, mlp = fixed_cnn.fixed, fixed(untrained("digits-mlp"), 4)
+    folding = Folding({"conv": Fold(2, 2)})
+    designs = [
+        Design(graph, Options(folding=folding, interface="axis", bus_bits=24), frames(graph)),
+        Design(graph, Options(folding=folding, interface="m_axi", bus_bits=64), frames(graph)),
+        Design(mlp, Options(parallel=True), frames(mlp)),
+    ]
+    assert compare(designs, tmp_path) == [[], [], []]
+    assert designs[2].model().interval == 1
