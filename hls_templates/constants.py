@@ -9,6 +9,8 @@ import numpy as np
 from ..frontend.ops import Array
 from ..quantize.lut import Lut
 from .cpp_types import native_type
+from .folding import Memory
+from .hardware.memory import Rom, weight_memory
 from .names import Names
 from .pack import grouped_rows, pack_rows, weight_rows
 from .plan import Cell, DenseProcess, GroupedProcess, MapArrayProcess, Plan, RecurrenceProcess
@@ -18,11 +20,18 @@ COLUMNS = 96
 
 @dataclass(frozen=True)
 class PackedArray:
-    """A constant array of machine words: ``rows`` are the initialisers of its rows."""
+    """A constant array of machine words.
+
+    Attributes:
+        words: of a row.
+        rows: their initialisers.
+        memory: what holds it; nothing does if it is a single row.
+    """
 
     name: str
     words: int
     rows: tuple[str, ...]
+    memory: Rom | None
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ def packed_arrays(plan: Plan) -> list[PackedArray]:
                 constant = post.operands[1]
                 raw = plan.graph.constants[constant].reshape(-1, pe)
                 width = plan.graph.formats[constant].width
-                arrays.append(_packed(f"{name}_array", pack_rows(raw, width)))
+                arrays.append(_packed(f"{name}_array", raw, width))
             case _:
                 pass
     return arrays
@@ -72,8 +81,8 @@ def _linear(
     raw = plan.graph.constants[node.inputs[2]] if node.inputs[2:] else np.zeros(outputs, np.int64)
     width, acc = (plan.graph.formats[name].width for name in (node.inputs[1], node.output))
     return [
-        _packed(f"{process.name}_weights", pack_rows(rows, width)),
-        _packed(f"{process.name}_bias", pack_rows(raw.reshape(-1, lanes), acc)),
+        _packed(f"{process.name}_weights", rows, width, process.fold.memory),
+        _packed(f"{process.name}_bias", raw.reshape(-1, lanes), acc),
     ]
 
 
@@ -86,15 +95,22 @@ def _products(plan: Plan, process: RecurrenceProcess, cell: Cell, word: str) -> 
     rows = np.concatenate(biases).reshape(-1, fold.pe)
     return [
         _packed(
-            f"{process.name}_{word}weights", pack_rows(np.concatenate(weights), cell.weight.width)
+            f"{process.name}_{word}weights",
+            np.concatenate(weights),
+            cell.weight.width,
+            fold.memory,
         ),
-        _packed(f"{process.name}_{word}bias", pack_rows(rows, cell.acc.width)),
+        _packed(f"{process.name}_{word}bias", rows, cell.acc.width),
     ]
 
 
-def _packed(name: str, words: Array) -> PackedArray:
+def _packed(name: str, raw: Array, width: int, choice: Memory = "auto") -> PackedArray:
+    """Rows of raw integers with ``width`` bits each."""
+    words = pack_rows(raw, width)
     rows = tuple("{" + ", ".join(f"0x{word:x}ULL" for word in row) + "}" for row in words.tolist())
-    return PackedArray(name, words.shape[1], rows)
+    count, lanes = raw.shape
+    memory = weight_memory(lanes * width, count, choice) if count > 1 else None
+    return PackedArray(name, words.shape[1], rows, memory)
 
 
 def tables(plan: Plan, names: Names) -> dict[str, Table]:

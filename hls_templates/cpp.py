@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from ..frontend.ops import MaxPool
+from ..quantize.formats import Format
 from .bus import container
 from .cpp_types import integer_type, value_type
+from .folding import Fold
+from .hardware.operators import multiplier
 from .plan import (
     AnyProcess,
     BelowMaxProcess,
@@ -87,6 +90,11 @@ class Call:
         return f"lutra::{self.kernel}<{self.config}>({', '.join(self.arguments)});"
 
 
+def multiply_type(a: Format, b: Format, fold: Fold) -> str:
+    """The way in which a process multiplies values of two formats: the same that is estimated."""
+    return f"lutra::multiply_{multiplier(a.width, b.width, fold.multiply)}"
+
+
 class Writer:
     """Writes the C++ of one plan."""
 
@@ -160,6 +168,11 @@ class Writer:
             "post": self._post(process.post),
         }
 
+    def _factors(self, process: DenseProcess | GroupedProcess, weight: str) -> dict[str, str]:
+        x = process.node.inputs[0]
+        multiply = multiply_type(self.plan.format(x), self.plan.format(weight), process.fold)
+        return {"weight": self._type(weight), "multiply": multiply}
+
     def _dense(self, name: str, process: DenseProcess) -> Config:
         constants = {
             "id": self.plan.ids[process.node.output],
@@ -170,7 +183,7 @@ class Writer:
             "pe": process.fold.pe,
         }
         types = self._row_types(process)
-        types["weight"] = self._type(process.node.inputs[1])
+        types |= self._factors(process, process.node.inputs[1])
         return Config(name, constants, types)
 
     def _grouped(self, name: str, process: GroupedProcess) -> Config:
@@ -186,7 +199,7 @@ class Writer:
             "across": process.across,
         }
         types = self._row_types(process)
-        types["weight"] = self._type(process.node.inputs[1])
+        types |= self._factors(process, process.node.inputs[1])
         return Config(name, constants, types)
 
     def _matmul(self, name: str, process: MatMulProcess) -> Config:
@@ -205,6 +218,7 @@ class Writer:
             "a": self._type(a),
             "b": self._type(b),
             "acc": self._type(process.node.output),
+            "multiply": multiply_type(self.plan.format(a), self.plan.format(b), process.fold),
             "post": self._post(process.post),
         }
         return Config(name, constants, types)
@@ -251,6 +265,7 @@ class Writer:
             "in": integer_type(operand),
             "weight": integer_type(cell.weight),
             "acc": integer_type(cell.acc),
+            "multiply": multiply_type(operand, cell.weight, process.fold),
         }
         return Config(f"{cell.name}_group", constants, types)
 

@@ -5,7 +5,7 @@ A file looks like this::
     [layers.conv1]          # a layer of the model
     pe = 4
     simd = 1
-    multiply = "packed"     # auto, dsp, lut, or packed: two products of 8 bits in a DSP slice
+    multiply = "packed"     # auto, dsp, lut, or packed: two 8-bit products a DSP slice, pe even
     memory = "bram"         # of its weights: auto, lutram or bram
 
 What they divide: for a dense layer or convolution its outputs and inputs (``pe`` of a grouped

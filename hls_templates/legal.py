@@ -10,12 +10,16 @@ from ..frontend.graph import Node
 from ..frontend.ops import Concat, Conv, Dense, MatMul, MaxPool, ReduceSum, SumPool
 from ..quantize.exact_ops import BelowMax, Rearrange
 from ..quantize.fixed import FixedGraph, FixedOp
+from ..quantize.formats import Format
 from ..quantize.recurrence import Recurrence
 from .clusters import find_parts
-from .folding import Fold, FoldingError
+from .folding import Fold, Folding, FoldingError
 from .orders import keeps_last_axis
 from .plan import find_sources
 from .windows import tap_groups
+
+PACKED_BITS = 8
+"""Bits of the widest factors of which two products fit in a DSP slice."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,58 @@ def expect_legal(graph: FixedGraph, node: Node[FixedOp], fold: Fold) -> None:
         )
     if legal.pes and not legal.allows(fold.pe, fold.simd):
         raise _misfit(layer, "pe", fold.pe, legal.pes)
+
+
+def expect_factors(graph: FixedGraph, node: Node[FixedOp], fold: Fold) -> None:
+    """Raise a FoldingError unless the products of the process with this head can be packed, if they
+    are to be; those of a loop's formats aside."""
+    if fold.multiply != "packed":
+        return
+    layer = graph.layers[node.name]
+    if isinstance(node.op, Dense | Conv | MatMul):
+        expect_packed(layer, fold, *(graph.formats[name] for name in node.inputs[:2]))
+    elif not isinstance(node.op, Recurrence):
+        return
+    outputs = math.gcd(fold.pe, legal_folds(graph, node).pes[-1])
+    if outputs % 2:
+        raise FoldingError(
+            "two products are packed where two outputs of an input are computed at a time",
+            node=layer,
+            found=f"pe {fold.pe}, {outputs} outputs of an input at a time",
+            expected="an even number",
+            remedy='Choose an even pe, or multiply = "dsp"',
+        )
+
+
+def expect_packed(layer: str, fold: Fold, *factors: Format) -> None:
+    """Raise a FoldingError if two products of such factors are to be packed and do not fit."""
+    if fold.multiply == "packed" and any(factor.width > PACKED_BITS for factor in factors):
+        raise FoldingError(
+            "products of these formats cannot be packed",
+            node=layer,
+            found=" times ".join(map(str, factors)),
+            expected=f"at most {PACKED_BITS} bits each",
+            remedy='Choose fewer bits for this layer, or multiply = "dsp"',
+        )
+
+
+def expect_choices(graph: FixedGraph, folding: Folding) -> None:
+    """Raise a FoldingError where a folding says what multiplies, or holds weights, for a layer that
+    does not multiply, or has none."""
+    heads: dict[str, list[FixedOp]] = {}
+    for part in find_parts(graph, find_sources(graph)):
+        heads.setdefault(graph.layers[part.node.name], []).append(part.node.op)
+    for layer, fold in folding.layers.items():
+        ops = heads.get(layer, [])
+        weights = any(isinstance(op, Dense | Conv | Recurrence) for op in ops)
+        if fold.memory != "auto" and not weights:
+            raise FoldingError(
+                "the layer has no weights to hold", node=layer, found=f"memory {fold.memory}"
+            )
+        if fold.multiply != "auto" and not (weights or any(isinstance(op, MatMul) for op in ops)):
+            raise FoldingError(
+                "the layer has no sums of products", node=layer, found=f"multiply {fold.multiply}"
+            )
 
 
 def _misfit(layer: str, what: str, lanes: int, fitting: tuple[int, ...]) -> FoldingError:

@@ -58,6 +58,9 @@ DEPRECATED = {
     "ARRAY_MAP": "nothing; it is gone",
 }
 
+REGION_PRAGMAS = ("#pragma HLS STREAM", "#pragma HLS BIND_STORAGE")
+"""What may stand among the declarations and calls of dataflow."""
+
 DECLARATION = re.compile(r"hls::stream<ap_uint<(\d+)>\s*>\s+(\w+);$")
 CALL = re.compile(r"(?:lutra::)?(\w+)(?:<\w+>)?\(([\w, ]*)\);$")
 FUNCTION = re.compile(r"\bvoid\s+(\w+)\s*\(")
@@ -140,6 +143,8 @@ def _pragmas(name: str, text: str) -> list[Finding]:
             findings.append(Finding(name, number, "mode must be given", line))
         if "HLS STREAM" in line and " depth=" not in line:
             findings.append(Finding(name, number, "depth must be given", line))
+        if "HLS BIND_" in line and " impl=" not in line:
+            findings.append(Finding(name, number, "impl must be given", line))
         if "mode=m_axi" in line and not re.search(r" bundle=[a-z0-9]+ .*depth=\d+", line):
             rule = "a bundle in lower case and a depth must be given"
             findings.append(Finding(name, number, rule, line))
@@ -318,7 +323,7 @@ def _calls(
                 findings.append(Finding(name, number, rule, statement))
             for pointer in region.pointers:
                 region.reads[pointer] += arguments.count(pointer)
-        elif statement and not statement.startswith("#pragma HLS STREAM"):
+        elif statement and not statement.startswith(REGION_PRAGMAS):
             findings.append(
                 Finding(name, number, "only declarations and calls in dataflow", statement)
             )

@@ -15,6 +15,7 @@ from ..quantize.fixed import FixedGraph, FixedOp
 from .bus import Bus
 from .clusters import find_parts
 from .folding import Folding, FoldingError
+from .legal import expect_choices
 from .parallel import WIDEST, parallel_plan
 from .plan import (
     AnyProcess,
@@ -50,6 +51,7 @@ def plan(
         return parallel_plan(graph, bus)
     check_layers(folding.layers, dict.fromkeys(graph.layers.values()), folding.file)
     try:
+        expect_choices(graph, folding)
         design = _design(graph, folding, bus)
     except FoldingError as error:
         error.file = error.file or folding.file

@@ -12,6 +12,7 @@ from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.formats import Format
 from ..quantize.recurrence import Recurrence
 from .clusters import Part, is_elementwise
+from .legal import expect_packed
 from .plan import Cell, RecurrenceProcess
 from .site import Site
 
@@ -38,6 +39,8 @@ def recurrence(site: Site, part: Part, loop: Recurrence) -> str:
         _cell(site, f"{common['name']}_{word}", *piece)
         for word, piece in zip(("cell", "second_cell"), _pieces(site.graph, loop), strict=False)
     )
+    for cell in cells:
+        expect_packed(layer, fold, site.graph.formats[cell.dense[0].inputs[0]], cell.weight)
     site.wiring.processes.append(
         RecurrenceProcess(
             **common,

@@ -8,7 +8,7 @@ from ..quantize.fixed import FixedGraph
 from ..quantize.recurrence import Recurrence
 from .clusters import Part
 from .folding import Fold, Folding
-from .legal import expect_legal
+from .legal import expect_factors, expect_legal
 from .plan import Elementwise
 from .wiring import Wiring
 
@@ -54,6 +54,7 @@ class Site:
         """
         fold = self._folding.fold(self.layer(part))
         expect_legal(self.graph, part.node, fold)
+        expect_factors(self.graph, part.node, fold)
         return fold
 
     def post(self, part: Part, *operands: str) -> Elementwise:

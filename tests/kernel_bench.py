@@ -26,9 +26,11 @@ PROLOGUE = """\
 #include <ap_int.h>
 #include <hls_stream.h>
 #include "lutra/concat.h"
+#include "lutra/dense.h"
 #include "lutra/grouped.h"
 #include "lutra/matmul.h"
 #include "lutra/rearrange.h"
+#include "lutra/pool.h"
 #include "lutra/recurrent.h"
 #include "lutra/window.h"
 

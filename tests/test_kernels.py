@@ -9,7 +9,7 @@ import pytest
 
 from lutra.frontend.ops import Array, Shape, Window
 from lutra.hls_templates.orders import Loop, Order, keeps_last_axis, order_of
-from lutra.hls_templates.pack import grouped_rows
+from lutra.hls_templates.pack import grouped_rows, weight_rows
 from lutra.hls_templates.windows import slide, tap_groups
 from lutra.quantize.exact_ops import Axis, Rearrange
 from lutra.quantize.formats import Format
@@ -20,7 +20,9 @@ SIGNED, UNSIGNED = Format(True, 6, 2), Format(False, 5, 3)
 RESULT = Format(True, 8, 6)
 
 
-def matmul(name: str, sizes: Shape, *, simd: int, pe: int, transposed: bool) -> Case:
+def matmul(
+    name: str, sizes: Shape, *, simd: int, pe: int, transposed: bool, multiply: str = "dsp"
+) -> Case:
     """``sizes``: batches, rows, inner size, columns."""
     batches, n, k, m = sizes
     rng = np.random.default_rng(sizes)
@@ -36,7 +38,8 @@ def matmul(name: str, sizes: Shape, *, simd: int, pe: int, transposed: bool) -> 
         "matmul",
         {"id": 0, "batches": batches, "n": n, "k": k, "m": m, "transposed": transposed}
         | {"simd": simd, "pe": pe},
-        {"a": cpp_type(SIGNED), "b": cpp_type(UNSIGNED), "acc": cpp_type(acc), "post": post.type},
+        {"a": cpp_type(SIGNED), "b": cpp_type(UNSIGNED), "acc": cpp_type(acc), "post": post.type}
+        | {"multiply": f"lutra::multiply_{multiply}"},
         (Data(a, SIGNED, simd), Data(arrives, UNSIGNED, simd if transposed else pe)),
         Data(result, RESULT, pe),
         traced={0: product, 1: result},
@@ -141,7 +144,35 @@ def sliding_window(
     )
 
 
-def grouped(name: str, sizes: Shape, *, across: int, simd: int, pe: int) -> Case:
+def dense(name: str, x_format: Format, weight: Format, multiply: str, *, pe: int = 2) -> Case:
+    """Three positions of 6 inputs, 4 outputs."""
+    rng = np.random.default_rng(weight.width)
+    acc = Format(True, 22, 22 - x_format.width + x_format.integer)
+    x = raw_values(rng, x_format, FRAMES, 3, 6)
+    weights = raw_values(rng, weight, 6, 4)
+    bias = raw_values(rng, integers(10), 4)
+    sums = x @ weights + bias
+    post = Post(acc, RESULT)
+    result = post.apply(sums)
+    return Case(
+        name,
+        "dense",
+        {"id": 0, "positions": 3, "inputs": 6, "outputs": 4, "simd": 3, "pe": pe},
+        {"in": cpp_type(x_format), "weight": cpp_type(weight), "acc": cpp_type(acc)}
+        | {"post": post.type, "multiply": f"lutra::multiply_{multiply}"},
+        (Data(x, x_format, 3),),
+        Data(result, RESULT, pe),
+        arrays=(
+            (weight_rows(weights, pe, 3), weight.width),
+            (bias.reshape(-1, pe), acc.width),
+        ),
+        traced={0: sums, 1: result},
+    )
+
+
+def grouped(
+    name: str, sizes: Shape, *, across: int, simd: int, pe: int, multiply: str = "lut"
+) -> Case:
     """``sizes``: positions, taps, groups, inputs and outputs of a group."""
     positions, taps, groups, inputs, outputs = sizes
     rng = np.random.default_rng(sizes)
@@ -159,7 +190,7 @@ def grouped(name: str, sizes: Shape, *, across: int, simd: int, pe: int) -> Case
         {"id": 0, "positions": positions, "taps": taps, "groups": groups, "inputs": inputs}
         | {"outputs": outputs, "simd": simd, "pe": pe, "across": across},
         {"in": cpp_type(SIGNED), "weight": cpp_type(weight), "acc": cpp_type(acc)}
-        | {"post": post.type},
+        | {"post": post.type, "multiply": f"lutra::multiply_{multiply}"},
         (Data(x, SIGNED, across * simd),),
         Data(result, RESULT, across * pe),
         arrays=(
@@ -167,6 +198,26 @@ def grouped(name: str, sizes: Shape, *, across: int, simd: int, pe: int) -> Case
             (bias.reshape(-1, across * pe), acc.width),
         ),
         traced={0: sums, 1: result},
+    )
+
+
+def pool(name: str, channels: int, pe: int, *, maximum: bool) -> Case:
+    """Two windows of three vectors."""
+    rng = np.random.default_rng(channels)
+    acc = SIGNED if maximum else Format(True, 8, 4)
+    x = raw_values(rng, SIGNED, FRAMES, 2, 3, channels)
+    reduced = x.max(2) if maximum else x.sum(2)
+    post = Post(acc, RESULT)
+    result = post.apply(reduced)
+    return Case(
+        name,
+        "pool",
+        {"id": 0, "positions": 2, "window": 3, "channels": channels, "pe": pe},
+        {"in": cpp_type(SIGNED), "acc": cpp_type(acc), "post": post.type}
+        | {"reduce": f"lutra::{'maximum' if maximum else 'sum'}"},
+        (Data(x, SIGNED, pe),),
+        Data(result, RESULT, pe),
+        traced={0: reduced, 1: result},
     )
 
 
@@ -184,6 +235,17 @@ CASES = [
     matmul("matmul_transposed_folded", (3, 3, 6, 4), simd=3, pe=2, transposed=True),
     matmul("matmul_transposed_unfolded", (2, 1, 5, 3), simd=5, pe=3, transposed=True),
     matmul("matmul_one_value", (1, 1, 1, 1), simd=1, pe=1, transposed=False),
+    matmul("matmul_packed", (2, 3, 4, 6), simd=2, pe=2, transposed=False, multiply="packed"),
+    matmul("matmul_lut", (2, 3, 4, 6), simd=2, pe=1, transposed=True, multiply="lut"),
+    dense("dense_dsp", SIGNED, integers(7), "dsp"),
+    dense("dense_lut", UNSIGNED, integers(7), "lut", pe=1),
+    *(
+        dense(f"dense_packed_{i}", Format(i > 1, 8, 4), integers(8, signed=i % 2 > 0), "packed")
+        for i in range(4)
+    ),
+    dense("dense_packed_one_bit", Format(False, 1, 1), integers(8), "packed", pe=4),
+    pool("maxima", 6, 2, maximum=True),
+    pool("sums_of_many_channels", 40, 2, maximum=False),
     concat("concat_inner", (3, 2), (3, 4), 1, 1),
     concat("concat_outer", (2, 4), (1, 4), 0, 4),
     concat("concat_middle_untraced", (2, 1, 4), (2, 3, 4), 1, 2, traced=False),
@@ -246,6 +308,9 @@ CASES = [
     grouped("depthwise_all", (3, 3, 4, 1, 1), across=4, simd=1, pe=1),
     grouped("depthwise_twofold", (3, 3, 4, 1, 2), across=2, simd=1, pe=2),
     grouped("depthwise_threefold", (3, 3, 2, 1, 6), across=1, simd=1, pe=3),
+    grouped("groups_packed", (3, 4, 2, 6, 4), across=1, simd=2, pe=2, multiply="packed"),
+    grouped("groups_of_many_parts", (2, 2, 2, 2, 20), across=1, simd=1, pe=1),
+    grouped("many_groups", (2, 3, 20, 2, 1), across=1, simd=1, pe=1),
     grouped("one_group_one_tap", (5, 1, 1, 4, 4), across=1, simd=4, pe=1),
 ]
 

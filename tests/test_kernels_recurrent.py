@@ -38,6 +38,7 @@ struct group {
     typedef ap_fixed<6, 6> in;
     typedef ap_fixed<4, 4> weight;
     typedef ap_fixed<16, 16> acc;
+    typedef lutra::multiply_dsp multiply;
 };
 struct cell {
     typedef ap_fixed<6, 11> out;
@@ -76,6 +77,7 @@ struct first_group {
     typedef ap_fixed<6, 6> in;
     typedef ap_fixed<4, 4> weight;
     typedef ap_fixed<16, 16> acc;
+    typedef lutra::multiply_lut multiply;
 };
 struct second_group {
     static const int count = 1;
@@ -84,6 +86,7 @@ struct second_group {
     typedef ap_ufixed<5, 5> in;
     typedef ap_fixed<4, 4> weight;
     typedef ap_fixed<16, 16> acc;
+    typedef lutra::multiply_lut multiply;
 };
 struct first_cell {
     typedef ap_ufixed<5, 5> out;

@@ -82,6 +82,37 @@ def test_a_layer_of_several_processes_has_the_folds_that_all_of_them_have() -> N
     assert legal == Legal((1, 2, 4), (1, 2, 4))
 
 
+@pytest.mark.parametrize(
+    ("make", "fold", "problem"),
+    [
+        (dense, Fold(1, 1, "packed"), "found pe 1, 1 outputs of an input at a time"),
+        (grouped, Fold(6, 2, "packed"), None),
+        (grouped, Fold(1, 1, "packed"), "Choose an even pe"),
+        (product, Fold(2, 1, "packed"), None),
+        (product, Fold(2, 1, memory="bram"), "no weights to hold .found memory bram"),
+        (loop, Fold(2, 1, "packed", "lutram"), None),
+        (others, Fold(2, 1, "dsp"), "no sums of products .found multiply dsp"),
+    ],
+)
+def test_a_choice_that_a_layer_does_not_have_is_refused(
+    make: Callable[[], FixedGraph], fold: Fold, problem: str | None
+) -> None:
+    graph = make()
+    layer = next(iter(layer_folds(graph)))
+    if problem is None:
+        assert plan(graph, Folding({layer: fold})).processes
+        return
+    with pytest.raises(FoldingError, match=f"'{layer}'.*{problem}"):
+        plan(graph, Folding({layer: fold}))
+
+
+def test_wide_factors_are_not_packed() -> None:
+    make = Maker((6,), Format(True, 9, 3))
+    graph = make.graph(make.add(Dense(), "x", make.constant(np.ones((6, 4)))))
+    with pytest.raises(FoldingError, match=r"packed .found fixed<9,3> times .*8 bits each"):
+        plan(graph, Folding({"v0": Fold(2, 1, "packed")}))
+
+
 def test_divisors_ascend() -> None:
     assert [divisors(n) for n in (1, 7, 12, 16)] == [
         (1,),

@@ -285,6 +285,8 @@ NETWORKS |= {
     "dilated_windows": lambda: convolution(1, Fold(6, 36), DILATED),
     "taps_of_a_sequence": lambda: convolution(1, Fold(1, 12), Window.of((4,), (2,), ((1, 2),))),
     "taps_of_an_image": lambda: convolution(1, Fold(2, 36), Window.of((7, 6))),
+    "packed": lambda: convolution(1, Fold(6, 18, "packed", "bram"), DILATED),
+    "packed_groups": lambda: convolution(3, Fold(2, 2, "packed", "lutram"), DILATED),
     "grouped": lambda: convolution(2, Fold(1, 1), DILATED),
     "grouped_folded": lambda: convolution(2, Fold(3, 3), Window.of((2, 2))),
     "groups_across": lambda: convolution(3, Fold(6, 2), Window.of((2, 2))),
@@ -315,7 +317,7 @@ def loop(kind: str, fold: Fold, layer: Recurrent) -> Made:
 
 
 KINDS = ("rnn", "relu", "lstm", "gru", "gru_before")
-FOLDS = (Fold(1, 1), Fold(4, 2), Fold(2, 4), Fold(4, 4))
+FOLDS = (Fold(1, 1), Fold(4, 2, "packed"), Fold(2, 4, "lut"), Fold(4, 4))
 for i, kind in enumerate(KINDS):
     for j, (reverse, last) in enumerate(itertools.product((False, True), repeat=2)):
         layer = Recurrent(6, index=4 + j, inputs=4, reverse=reverse, last=last, classes=3 * j % 2)

@@ -9,17 +9,20 @@
 
 #include "elementwise.h"
 #include "fixed.h"
+#include "multiply.h"
 #include "trace.h"
 
 namespace lutra {
 
 // For each of `positions` input vectors: out = post(weights * in + bias).
 //   Config: id, positions, inputs, outputs, simd (inputs a cycle), pe (outputs a cycle),
-//           types in, weight, acc, and post.
+//           types in, weight, acc, multiply (see multiply.h), and post.
 //   weights: a row for each pair of output group and input fold, pe * simd values packed, the simd
 //            values of one output side by side; bias: a row for each output group.
 // The accumulator holds every partial sum modulo 2^width and the final sum exactly.
 // One pair of group and fold a cycle; an input vector is kept while later groups need it.
+// Interval 1: what is kept does not depend on what is recalled; the sums are registers, and one
+// addition an iteration comes back to them.
 template <typename Config, int ROWS, int WORDS, int GROUPS, int BIAS_WORDS>
 void dense(hls::stream<ap_uint<Config::simd * Config::in::width> >& in,
            hls::stream<ap_uint<Config::pe * Config::post::out::width> >& out,
@@ -51,20 +54,17 @@ void dense(hls::stream<ap_uint<Config::simd * Config::in::width> >& in,
         ap_uint<Config::pe * Config::simd * Config::weight::width> w =
             unpack<Config::pe * Config::simd * Config::weight::width>(weights[row]);
         ap_uint<Config::pe * acc_t::width> b = unpack<Config::pe * acc_t::width>(bias[group]);
+        acc_t sums[Config::pe];
+#pragma HLS ARRAY_PARTITION variable=sums type=complete dim=1
+        sums_of_products<typename Config::multiply, typename Config::in, typename Config::weight,
+                         acc_t, Config::pe, Config::simd>::of(x, w, sums);
         for (int p = 0; p < Config::pe; ++p) {
 #pragma HLS UNROLL
-            acc_t products[Config::simd];
-#pragma HLS ARRAY_PARTITION variable=products type=complete dim=1
-            for (int s = 0; s < Config::simd; ++s) {
-#pragma HLS UNROLL
-                products[s] = lane<typename Config::in>(x, s) *
-                              lane<typename Config::weight>(w, p * Config::simd + s);
-            }
             acc_t start = acc[p];
             if (fold == 0) {
                 start = lane<acc_t>(b, p);
             }
-            acc[p] = start + sum_tree<acc_t, Config::simd>::of(products, 0);
+            acc[p] = start + sums[p];
         }
         if (fold == FOLDS - 1) {
             ap_uint<Config::pe * Config::post::out::width> y;

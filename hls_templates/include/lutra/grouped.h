@@ -7,6 +7,8 @@
 #include <hls_stream.h>
 
 #include "fixed.h"
+#include "keep.h"
+#include "multiply.h"
 #include "trace.h"
 
 namespace lutra {
@@ -15,18 +17,23 @@ namespace lutra {
 // `outputs` results of each group depend on the group's `inputs` channels alone.
 //   Config: id, positions, taps, groups, inputs, outputs (of one group), simd (inputs a cycle), pe
 //           (outputs a cycle), across (groups a cycle: 1, unless simd is inputs and pe is outputs),
-//           types in, weight, acc, post.
+//           types in, weight, acc, multiply (see multiply.h), post.
 //   in has across * simd lanes, out across * pe.
 //   weights: a row for each tap, beat of a tap, and group of pe outputs, in this order: across * pe
 //            * simd values, the simd values of one output side by side; bias: a row of across * pe
 //            values for each beat of a result.
 // As the window arrives tap by tap, the sums of all outputs grow together: one row a cycle.
 // Partial sums are kept modulo 2^width, as in dense().
+// Interval 1: the sums of a group grow in `running` while its part of a tap arrives, and come back
+// after PARTS iterations; between its taps they wait in `waiting`, for all groups' part of a tap
+// but the own (DISTANCE).  Each is registers or a memory (keep.h).
 template <typename Config, int ROWS, int WORDS, int SUMS, int BIAS_WORDS>
 void grouped(hls::stream<ap_uint<Config::across * Config::simd * Config::in::width> >& in,
              hls::stream<ap_uint<Config::across * Config::pe * Config::post::out::width> >& out,
              const word_t (&weights)[ROWS][WORDS], const word_t (&bias)[SUMS][BIAS_WORDS]) {
     typedef typename Config::acc acc_t;
+    static const int X_BITS = Config::simd * Config::in::width;
+    static const int W_BITS = Config::pe * Config::simd * Config::weight::width;
     static const int RESULTS = Config::across * Config::pe;
     static const int PARTS = Config::outputs / Config::pe;
     static const int FOLDS = Config::inputs / Config::simd;
@@ -40,8 +47,16 @@ void grouped(hls::stream<ap_uint<Config::across * Config::simd * Config::in::wid
 #pragma HLS ARRAY_RESHAPE variable=weights type=complete dim=2
 #pragma HLS ARRAY_RESHAPE variable=bias type=complete dim=2
 
-    acc_t acc[SUMS][RESULTS];
-#pragma HLS ARRAY_PARTITION variable=acc type=complete dim=0
+    static const int DISTANCE = ((GROUPS - 1) * FOLDS + 1) * PARTS;
+    static const bool NEAR = PARTS <= NEAREST;
+    static const bool SOON = DISTANCE <= NEAREST;
+    typedef ap_uint<RESULTS * acc_t::width> sums_t;
+    sums_t running_registers[NEAR ? PARTS : 1];
+#pragma HLS ARRAY_PARTITION variable=running_registers type=complete dim=1
+    sums_t running_memory[NEAR ? 1 : PARTS];
+    sums_t waiting_registers[SOON ? SUMS : 1];
+#pragma HLS ARRAY_PARTITION variable=waiting_registers type=complete dim=1
+    sums_t waiting_memory[SOON ? 1 : SUMS];
     ap_uint<Config::across * Config::simd * Config::in::width> x = 0;
 
     int tap = 0;
@@ -51,36 +66,46 @@ void grouped(hls::stream<ap_uint<Config::across * Config::simd * Config::in::wid
     int row = 0;
     for (int i = 0; i < Config::positions * ROWS; ++i) {
 #pragma HLS PIPELINE II=1 style=flp
+#pragma HLS DEPENDENCE variable=running_memory type=inter direction=RAW distance=16 dependent=true
+#pragma HLS DEPENDENCE variable=waiting_memory type=inter direction=RAW distance=16 dependent=true
         if (part == 0) {
             x = in.read();
         }
         int sum = group * PARTS + part;
-        bool first = tap == 0 && fold == 0;
         bool complete = tap == Config::taps - 1 && fold == FOLDS - 1;
         ap_uint<RESULTS * Config::simd * Config::weight::width> w =
             unpack<RESULTS * Config::simd * Config::weight::width>(weights[row]);
-        ap_uint<RESULTS * acc_t::width> b = unpack<RESULTS * acc_t::width>(bias[sum]);
+        sums_t before = unpack<RESULTS * acc_t::width>(bias[sum]);
+        if (fold != 0) {
+            before = recall<NEAR>(running_registers, running_memory, part);
+        } else if (tap != 0) {
+            before = recall<SOON>(waiting_registers, waiting_memory, sum);
+        }
+        sums_t after;
         ap_uint<RESULTS * Config::post::out::width> y;
-        for (int r = 0; r < RESULTS; ++r) {
+        for (int a = 0; a < Config::across; ++a) {
 #pragma HLS UNROLL
-            acc_t products[Config::simd];
-#pragma HLS ARRAY_PARTITION variable=products type=complete dim=1
-            for (int s = 0; s < Config::simd; ++s) {
+            ap_uint<X_BITS> group_x = x.range((a + 1) * X_BITS - 1, a * X_BITS);
+            ap_uint<W_BITS> group_w = w.range((a + 1) * W_BITS - 1, a * W_BITS);
+            acc_t sums[Config::pe];
+#pragma HLS ARRAY_PARTITION variable=sums type=complete dim=1
+            sums_of_products<typename Config::multiply, typename Config::in,
+                             typename Config::weight, acc_t, Config::pe,
+                             Config::simd>::of(group_x, group_w, sums);
+            for (int p = 0; p < Config::pe; ++p) {
 #pragma HLS UNROLL
-                products[s] =
-                    lane<typename Config::in>(x, r / Config::pe * Config::simd + s) *
-                    lane<typename Config::weight>(w, r * Config::simd + s);
+                acc_t total = lane<acc_t>(before, a * Config::pe + p) + sums[p];
+                set_lane(after, a * Config::pe + p, total);
+                if (complete) {
+                    trace<Config::id>(total);
+                    set_lane(y, a * Config::pe + p, Config::post::apply(total));
+                }
             }
-            acc_t start = lane<acc_t>(b, r);
-            if (!first) {
-                start = acc[sum][r];
-            }
-            acc_t total = start + sum_tree<acc_t, Config::simd>::of(products, 0);
-            acc[sum][r] = total;
-            if (complete) {
-                trace<Config::id>(total);
-                set_lane(y, r, Config::post::apply(total));
-            }
+        }
+        if (fold < FOLDS - 1) {
+            keep<NEAR>(running_registers, running_memory, part, after);
+        } else {
+            keep<SOON>(waiting_registers, waiting_memory, sum, after);
         }
         if (complete) {
             out.write(y);

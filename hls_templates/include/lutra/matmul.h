@@ -7,6 +7,7 @@
 #include <hls_stream.h>
 
 #include "fixed.h"
+#include "multiply.h"
 #include "trace.h"
 
 namespace lutra {
@@ -14,8 +15,10 @@ namespace lutra {
 // For each of `batches` pairs of matrices: out = post(a * b), a (n, k), b (k, m), out (n, m).
 //   Config: id, batches, n, k, m, transposed (whether b arrives as (m, k)), simd (products of a sum
 //           a cycle: lanes of a, and of b if transposed), pe (columns a cycle: lanes of out, and of
-//           b if not transposed), types a, b, acc, post.
+//           b if not transposed), types a, b, acc, multiply (see multiply.h), post.
 // b is read in full and kept; then a row of a is kept while the columns need it.
+// Interval 1: nothing that is kept depends on what is recalled; b is written in one loop and read
+// in another; the sums are registers.
 template <typename Config>
 void matmul(
     hls::stream<ap_uint<Config::simd * Config::a::width> >& a,
@@ -85,21 +88,27 @@ void matmul(
             } else {
                 x = kept_a[fold];
             }
+            ap_uint<Config::pe * Config::simd * Config::b::width> factors;
+            for (int bank = 0; bank < BANKS; ++bank) {
+#pragma HLS UNROLL
+                b_beat y = kept_b[bank][row];
+                for (int i = 0; i < LANES; ++i) {
+#pragma HLS UNROLL
+                    int place = Config::transposed ? bank * LANES + i : i * BANKS + bank;
+                    set_lane(factors, place, lane<typename Config::b>(y, i));
+                }
+            }
+            acc_t sums[Config::pe];
+#pragma HLS ARRAY_PARTITION variable=sums type=complete dim=1
+            sums_of_products<typename Config::multiply, typename Config::a, typename Config::b,
+                             acc_t, Config::pe, Config::simd>::of(x, factors, sums);
             for (int p = 0; p < Config::pe; ++p) {
 #pragma HLS UNROLL
-                acc_t products[Config::simd];
-#pragma HLS ARRAY_PARTITION variable=products type=complete dim=1
-                for (int s = 0; s < Config::simd; ++s) {
-#pragma HLS UNROLL
-                    b_beat y = kept_b[Config::transposed ? p : s][row];
-                    products[s] = lane<typename Config::a>(x, s) *
-                                  lane<typename Config::b>(y, Config::transposed ? s : p);
-                }
                 acc_t start = 0;
                 if (fold != 0) {
                     start = acc[p];
                 }
-                acc[p] = start + sum_tree<acc_t, Config::simd>::of(products, 0);
+                acc[p] = start + sums[p];
             }
             if (fold == FOLDS - 1) {
                 ap_uint<Config::pe * Config::post::out::width> y;

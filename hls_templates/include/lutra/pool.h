@@ -8,6 +8,7 @@
 
 #include "elementwise.h"
 #include "fixed.h"
+#include "keep.h"
 #include "trace.h"
 
 namespace lutra {
@@ -37,6 +38,7 @@ struct sum {
 
 // For each of `positions` windows of `window` vectors: out = post(reduction of the window).
 //   Config: id, positions, window, channels, pe (channels a cycle), types in, acc, reduce, post.
+// Interval 1: a result comes back after FOLDS iterations, from registers or a memory (keep.h).
 template <typename Config>
 void pool(hls::stream<ap_uint<Config::pe * Config::in::width> >& in,
           hls::stream<ap_uint<Config::pe * Config::post::out::width> >& out) {
@@ -44,28 +46,38 @@ void pool(hls::stream<ap_uint<Config::pe * Config::in::width> >& in,
     static const int FOLDS = Config::channels / Config::pe;
     static_assert(FOLDS * Config::pe == Config::channels, "pe divides the channels");
 
-    acc_t acc[FOLDS][Config::pe];
-#pragma HLS ARRAY_PARTITION variable=acc type=complete dim=0
+    static const bool NEAR = FOLDS <= NEAREST;
+    typedef ap_uint<Config::pe * acc_t::width> results_t;
+    results_t registers[NEAR ? FOLDS : 1];
+#pragma HLS ARRAY_PARTITION variable=registers type=complete dim=1
+    results_t memory[NEAR ? 1 : FOLDS];
 
     int fold = 0;
     int tap = 0;
     for (int i = 0; i < Config::positions * Config::window * FOLDS; ++i) {
 #pragma HLS PIPELINE II=1 style=flp
+#pragma HLS DEPENDENCE variable=memory type=inter direction=RAW distance=16 dependent=true
         ap_uint<Config::pe * Config::in::width> x = in.read();
+        results_t before = 0;
+        if (tap != 0) {
+            before = recall<NEAR>(registers, memory, fold);
+        }
+        results_t after;
         ap_uint<Config::pe * Config::post::out::width> y;
         for (int p = 0; p < Config::pe; ++p) {
 #pragma HLS UNROLL
             typename Config::in value = lane<typename Config::in>(x, p);
             acc_t merged = value;
             if (tap != 0) {
-                merged = Config::reduce::merge(acc[fold][p], value);
+                merged = Config::reduce::merge(lane<acc_t>(before, p), value);
             }
-            acc[fold][p] = merged;
+            set_lane(after, p, merged);
             if (tap == Config::window - 1) {
                 trace<Config::id>(merged);
                 set_lane(y, p, Config::post::apply(merged));
             }
         }
+        keep<NEAR>(registers, memory, fold, after);
         if (tap == Config::window - 1) {
             out.write(y);
         }

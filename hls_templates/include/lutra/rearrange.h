@@ -122,6 +122,8 @@ struct axes<axis<SIZE, START, STEP, DIVISOR, LIMIT, SPARSE, STRIDE> > {
 //           before the first one leaves: so many that one a cycle can do both from then on), fill
 //           (raw value), types in, value (holds those of `in` and the fill exactly), post.
 // The frame is kept.  One beat in and one out a cycle.
+// Interval 1: what is written comes from the stream, never from the frame, so that reading only has
+// to follow writing; the offsets are sums of constants.
 template <typename Config>
 void rearrange(hls::stream<ap_uint<Config::lanes * Config::in::width> >& in,
                hls::stream<ap_uint<Config::lanes * Config::post::out::width> >& out) {

@@ -20,9 +20,13 @@
 //     ap_fixed<17, 6> v3 = lutra::low_bits<ap_fixed<17, 6> >(sums[0]);
 //   group: count (of Dense), pe and simd (outputs and inputs of one a cycle), types in (width and
 //          sign of the operand), weight (of all weights), acc (of all sums and biases), each an
-//          ap_fixed<W, W> or ap_ufixed<W, W>.
+//          ap_fixed<W, W> or ap_ufixed<W, W>, and multiply (see multiply.h).
 // Weights and biases have rows as in dense(): all of the first Dense, then all of the second, with
 // zeros for the bias of one that has none.
+//
+// Interval 1: in the loop of the sums one addition an iteration comes back to each, in registers;
+// operand and x are only read there or come from the stream.  In the loop of the cells every unit
+// has its own element of states, and what the next step reads is written before that step begins.
 #ifndef LUTRA_RECURRENT_H
 #define LUTRA_RECURRENT_H
 
@@ -31,6 +35,7 @@
 #include <hls_stream.h>
 
 #include "fixed.h"
+#include "multiply.h"
 
 namespace lutra {
 
@@ -167,20 +172,17 @@ void recurrent_sums(
             ap_uint<Group::pe * acc_t::width> b =
                 unpack<Group::pe * acc_t::width>(bias[bias_row]);
             typename words::sum complete;
+            acc_t found[Group::pe];
+#pragma HLS ARRAY_PARTITION variable=found type=complete dim=1
+            sums_of_products<typename Group::multiply, typename Group::in, typename Group::weight,
+                             acc_t, Group::pe, Group::simd>::of(h, w, found);
             for (int p = 0; p < Group::pe; ++p) {
 #pragma HLS UNROLL
-                acc_t products[Group::simd];
-#pragma HLS ARRAY_PARTITION variable=products type=complete dim=1
-                for (int s = 0; s < Group::simd; ++s) {
-#pragma HLS UNROLL
-                    products[s] = lane<typename Group::in>(h, s) *
-                                  lane<typename Group::weight>(w, p * Group::simd + s);
-                }
                 acc_t start = lane<acc_t>(b, p);
                 if (fold != 0) {
                     start = acc[p];
                 }
-                acc[p] = start + sum_tree<acc_t, Group::simd>::of(products, 0);
+                acc[p] = start + found[p];
                 set_lane(complete, p, acc[p]);
             }
             ++row;

@@ -17,6 +17,7 @@ namespace lutra {
 // For each row: out = post(max(row) - value), value by value.
 //   Config: id, rows, length, types in, acc, post.
 // A row is read in full before its results leave.
+// Interval 1: what is kept comes from the stream; a comparison an iteration comes back to `best`.
 template <typename Config>
 void below_max(hls::stream<ap_uint<Config::in::width> >& in,
                hls::stream<ap_uint<Config::post::out::width> >& out) {

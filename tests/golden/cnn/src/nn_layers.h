@@ -109,6 +109,7 @@ struct conv_layer_config {
     typedef ap_fixed<17, 6> acc;
     typedef relu_function post;
     typedef ap_fixed<8, 2> weight;
+    typedef lutra::multiply_dsp multiply;
 };
 
 struct relu_narrow_adaptor_config {
@@ -171,6 +172,7 @@ struct dense_layer_config {
     typedef ap_fixed<19, 8> acc;
     typedef dense_function post;
     typedef ap_fixed<8, 2> weight;
+    typedef lutra::multiply_dsp multiply;
 };
 
 struct dense_narrow_adaptor_config {

@@ -6,6 +6,8 @@ void nn_top(hls::stream<ap_uint<16> >& x, hls::stream<ap_uint<8> >& y) {
 #pragma HLS INTERFACE mode=ap_fifo port=x
 #pragma HLS INTERFACE mode=ap_fifo port=y
 #pragma HLS DATAFLOW
+#pragma HLS BIND_STORAGE variable=conv_layer_weights type=rom_1p impl=lutram
+#pragma HLS BIND_STORAGE variable=dense_layer_weights type=rom_1p impl=lutram
     hls::stream<ap_uint<16> > conv_windows;
 #pragma HLS STREAM variable=conv_windows depth=2
     hls::stream<ap_uint<32> > relu;

@@ -53,6 +53,7 @@ struct dense0_layer_config {
     typedef ap_fixed<16, 5> acc;
     typedef relu0_function post;
     typedef ap_fixed<8, 2> weight;
+    typedef lutra::multiply_dsp multiply;
 };
 
 struct dense1_layer_config {
@@ -66,6 +67,7 @@ struct dense1_layer_config {
     typedef ap_fixed<17, 7> acc;
     typedef relu1_function post;
     typedef ap_fixed<8, 3> weight;
+    typedef lutra::multiply_dsp multiply;
 };
 
 #endif
