@@ -4,10 +4,11 @@ The lower end of a range is what is left after implementation, where neighbourin
 the upper end is what synthesis reports of Vitis HLS give for the operator, which count each one by
 itself.  What is expected is what logic synthesis makes of it alone.
 
-Sources: ``[R]`` published reports of Vitis HLS: a sum of w bits takes w + 7 LUTs, one of two values
-of w bits takes w, one of 2, 3, 4, 5, 8 values of 8 bits takes 9, 14, 20, 26, 43, a product of 7 and
-9 bits takes 50, a FIFO takes 99 FF; ``[F]`` FINN's formulas; ``[A]`` the architecture: a LUT has
-six inputs, or computes two functions of the same five, and every bit of a sum goes through one.
+Sources: ``[R]`` published reports of Vitis HLS: a sum of w bits takes w + 7 LUTs, a comparison of
+17 bits 13, of 32 bits 18, one of two values of w bits takes w, one of 2, 3, 4, 5, 8 values of 8
+bits takes 9, 14, 20, 26, 43, one of 104 values of 27 bits 517, a product of 7 and 9 bits takes 50,
+one of 8 and 3 bits 41, a FIFO takes 99 FF; ``[F]`` FINN's formulas; ``[A]`` the architecture: a LUT
+has six inputs, or computes two functions of the same five, and every bit of a sum goes through one.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ class Bill:
                 return
             product = a.width * b.width
             finn = (2 * math.ceil(bits / 6) - 1) * bits
-            self.logic(0.6 * product, 0.9 * product, max(1.45 * product + 5, finn), count)
+            self.logic(0.6 * product, 0.9 * product, max(1.45 * product + 12, finn), count)
             return
         slices = dsps(a, b, self.target.part.dsp_type)
         if kind == "packed":
@@ -174,7 +175,8 @@ class Bill:
             self.blocks(math.ceil(count / 2) * blocks, count * blocks, count * blocks)
             return
         luts = rom_luts(bits, words)
-        self.logic(0.4 * luts, luts if words > 32 else luts / 2, 1.3 * luts, count)
+        held = bits * words / 64
+        self.logic(0.4 * held, luts if words > 32 else luts / 2, 1.3 * luts, count)
         self.registers(0, bits, bits, count)
 
     def ram(self, bits: int, words: int, kind: Ram, count: int = 1) -> None:

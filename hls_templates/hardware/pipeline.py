@@ -60,10 +60,7 @@ USABLE = 0.73
 """Share of the clock's period that operations may take."""
 
 DSP_STAGES = 3
-"""Registers of a DSP slice that multiplies, with all of its own in use."""
-
-SLOW = 5.0
-"""ns from which on a product fits into a cycle, without registers inside the slice."""
+"""Registers of a DSP slice that multiplies: Vitis HLS uses all of them, even at 10 ns."""
 
 
 @dataclass(frozen=True, order=True)
@@ -145,9 +142,8 @@ class Clock:
                 moment = self.add(moment, a_bits + b_bits)
             return moment
         wide = max(a_bits, b_bits) > 18 or min(a_bits, b_bits) > 17
-        stages = DSP_STAGES if self.period < SLOW else 1
         # The halves' products of a wide one are added in a second DSP slice.
-        return self.stages(moment, stages + wide)
+        return self.stages(moment, DSP_STAGES + wide)
 
     def read(self, moment: Moment, bits: int, words: int, kind: Rom | Ram) -> Moment:
         """A word of a memory."""
