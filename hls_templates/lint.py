@@ -14,30 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..frontend.errors import LutraError
+from .lint_kernels import check_functions, check_sizes
+from .lint_pragmas import check_ports, check_pragmas
+from .lint_text import Finding, enclosed, split
 from .names import is_safe
 
 
 class LintError(LutraError):
     """Generated text breaks a rule: a defect of the generator."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One broken rule.
-
-    Attributes:
-        file, line: where.
-        rule: which rule, in words.
-        text: the offending text.
-    """
-
-    file: str
-    line: int
-    rule: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.rule}: {self.text.strip()[:100]}"
 
 
 FORBIDDEN = (
@@ -49,14 +33,6 @@ FORBIDDEN = (
     (r"\.(?:read_nb|write_nb|empty|full)\s*\(", "streams are read and written blocking only"),
 )
 """Constructs that must not stand in synthesised code (outside of LUTRA_TRACE blocks)."""
-
-DEPRECATED = {
-    "RESOURCE": "BIND_STORAGE or BIND_OP",
-    "DATA_PACK": "AGGREGATE",
-    "INTERFACE ap_": "INTERFACE mode=",
-    "ALLOCATION instances": "ALLOCATION function",
-    "ARRAY_MAP": "nothing; it is gone",
-}
 
 REGION_PRAGMAS = ("#pragma HLS STREAM", "#pragma HLS BIND_STORAGE")
 """What may stand among the declarations and calls of dataflow."""
@@ -94,8 +70,11 @@ def lint(files: Mapping[str, str]) -> list[Finding]:
     for name, text in sources.items():
         visible = _without_trace(text)
         findings += _forbidden(name, visible)
-        findings += _pragmas(name, visible)
+        findings += check_pragmas(name, visible)
+        findings += check_ports(name, visible)
+        findings += check_functions(name, visible)
         findings += _identifiers(name, visible)
+    findings += check_sizes(sources)
     kernels: dict[str, list[str]] = {}
     for name, text in sources.items():
         if name.startswith("src/lutra/"):
@@ -123,35 +102,11 @@ def _without_trace(text: str) -> str:
 def _forbidden(name: str, text: str) -> list[Finding]:
     return [
         Finding(name, number, rule, line)
-        for number, line in enumerate(text.splitlines(), 1)
         for pattern, rule in FORBIDDEN
+        if re.search(pattern, text)
+        for number, line in enumerate(text.splitlines(), 1)
         if re.search(pattern, line)
     ]
-
-
-def _pragmas(name: str, text: str) -> list[Finding]:
-    findings = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.lstrip().startswith("#pragma"):
-            continue
-        for word, instead in DEPRECATED.items():
-            if f"HLS {word}" in line:
-                findings.append(Finding(name, number, f"deprecated, use {instead}", line))
-        if re.search(r"HLS ARRAY_(PARTITION|RESHAPE)", line) and " dim=" not in line:
-            findings.append(Finding(name, number, "dim must be given", line))
-        if "HLS INTERFACE" in line and " mode=" not in line:
-            findings.append(Finding(name, number, "mode must be given", line))
-        if "HLS STREAM" in line and " depth=" not in line:
-            findings.append(Finding(name, number, "depth must be given", line))
-        if "HLS BIND_" in line and " impl=" not in line:
-            findings.append(Finding(name, number, "impl must be given", line))
-        if "mode=m_axi" in line and not re.search(r" bundle=[a-z0-9]+ .*depth=\d+", line):
-            rule = "a bundle in lower case and a depth must be given"
-            findings.append(Finding(name, number, rule, line))
-    if "mode=s_axilite" in text and "mode=s_axilite port=return" not in text:
-        rule = "if an argument is in registers, so is the control of the block"
-        findings.append(Finding(name, 1, rule, "mode=s_axilite"))
-    return findings
 
 
 def _identifiers(name: str, text: str) -> list[Finding]:
@@ -170,7 +125,7 @@ def _identifiers(name: str, text: str) -> list[Finding]:
 def _directions(text: str) -> dict[str, list[str]]:
     """For each kernel of a header, 'read' or 'write' for each of its stream parameters."""
     functions = {
-        match[1]: (_split(match[2], "<([", ">)]"), _body(text, match.end()))
+        match[1]: (split(match[2], "<([", ">)]"), enclosed(text, match.end()))
         for match in SIGNATURE.finditer(text)
     }
     kernels = {}
@@ -191,33 +146,11 @@ def _uses(functions: Mapping[str, tuple[list[str], str]], name: str, place: int)
     uses = {word for word in ("read", "write") if re.search(rf"\b{stream}\.{word}\(", body)}
     for match in re.finditer(r"\b(\w+)(?:<[^;()]*>)?\(", body):
         if match[1] in functions and match[1] != name:
-            arguments = _split(_body(body, match.end(), "()"), "([", ")]")
+            arguments = split(enclosed(body, match.end(), "()"), "([", ")]")
             for i, argument in enumerate(arguments):
                 if argument == stream:
                     uses |= _uses(functions, match[1], i)
     return uses
-
-
-def _split(text: str, opening: str, closing: str) -> list[str]:
-    """The parts between the commas that stand in no brackets."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in opening) - (letter in closing)
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part.strip() for part in parts]
-
-
-def _body(text: str, start: int, brackets: str = "{}") -> str:
-    """The text from ``start``, just after a bracket, to the one that closes it."""
-    depth = 1
-    for position in range(start, len(text)):
-        depth += (text[position] == brackets[0]) - (text[position] == brackets[1])
-        if depth == 0:
-            return text[start:position]
-    return text[start:]
 
 
 @dataclass
@@ -228,6 +161,7 @@ class _Region:
         name, first: the function that holds it, and the line of its pragma.
         ports, pointers: the function's arguments, streams and others.
         declared: its own streams.
+        sized: those with a depth.
         reads, writes: how often each of them all is read and written.
     """
 
@@ -236,6 +170,7 @@ class _Region:
     ports: list[str]
     pointers: list[str]
     declared: list[str] = field(default_factory=list)
+    sized: list[str] = field(default_factory=list)
     reads: Counter[str] = field(default_factory=Counter)
     writes: Counter[str] = field(default_factory=Counter)
 
@@ -247,7 +182,7 @@ def _pipelined(name: str, text: str, kernels: Mapping[str, list[str]]) -> list[F
     first = head.count("\n") + 1
     if not pragma:
         return [Finding(name, first, "the top is neither dataflow nor pipelined", "nn_top")]
-    options, _, rest = _body(region, 0).partition("\n")
+    options, _, rest = enclosed(region, 0).partition("\n")
     statements = [line.strip() for line in rest.splitlines() if line.strip()]
     findings = []
     if "II=1" not in options.split():
@@ -272,7 +207,7 @@ def _dataflow(name: str, text: str, kernels: Mapping[str, list[str]]) -> list[Fi
     known = dict(kernels)
     position = 0
     for match in re.finditer("#pragma HLS DATAFLOW", text):
-        head, body = text[position : match.start()], _body(text, match.end())
+        head, body = text[position : match.start()], enclosed(text, match.end())
         function = FUNCTION.findall(head)[-1:]
         ports, pointers = PARAMETER.findall(head), POINTER.findall(head)
         first = text.count("\n", 0, match.start()) + 1
@@ -323,7 +258,9 @@ def _calls(
                 findings.append(Finding(name, number, rule, statement))
             for pointer in region.pointers:
                 region.reads[pointer] += arguments.count(pointer)
-        elif statement and not statement.startswith(REGION_PRAGMAS):
+        elif statement.startswith(REGION_PRAGMAS):
+            region.sized += re.findall(r"HLS STREAM variable=(\w+) depth=[1-9]\d*$", statement)
+        elif statement:
             findings.append(
                 Finding(name, number, "only declarations and calls in dataflow", statement)
             )
@@ -350,6 +287,8 @@ def _balance(name: str, region: _Region) -> list[Finding]:
     findings = []
     for stream in region.declared:
         reads, writes = region.reads[stream], region.writes[stream]
+        if stream not in region.sized:
+            findings.append(Finding(name, region.first, "each stream has its depth", stream))
         if reads != 1 or writes != 1:
             text = f"{stream}: {reads} readers, {writes} writers"
             rule = "a stream has one reader and one writer"

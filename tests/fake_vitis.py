@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .vitis_reports import CLASSIC, UNIFIED
@@ -103,12 +103,17 @@ class Fake:
         return [int(word) for word in file.read_text().split()] if file.exists() else []
 
 
-def alive(process: int) -> bool:
+def gone(processes: Iterable[int]) -> bool:
+    """Whether processes ended; one that was killed may take a moment to vanish."""
+    for _ in range(200):
+        if not any(map(_alive, processes)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _alive(process: int) -> bool:
     """Whether a process runs; one that ended and waits to be asked about it does not."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:

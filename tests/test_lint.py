@@ -72,8 +72,8 @@ def test_a_broken_rule_is_found(
 def test_streams_are_followed_into_the_functions_of_a_kernel(files: dict[str, str]) -> None:
     """Who reads a stream is not always the kernel itself."""
     helper = (
-        "template <typename Config, typename Stream>\n"
-        "void take(int (&counts)[2], hls::stream<Stream>& from) {\n    from.read();\n}\n\n"
+        "template <typename Config, typename Beat>\n"
+        "void take(int (&counts)[2], hls::stream<Beat>& from) {\n    from.read();\n}\n\n"
     )
     text = files[KERNEL].replace("// For each of", helper + "// For each of", 1)
     text = text.replace("x = in.read();", "x = 0; take<Config>(counts, in);")

@@ -155,7 +155,7 @@ def match(project: Project, synthesis: Synthesis) -> dict[str, Module]:
 
 def _strange(project: Project, synthesis: Synthesis) -> str | None:
     """A module with a configuration that the project does not have."""
-    own = tuple(f"_{process.name}_config" for process in project.processes)
+    own = tuple(f"_{name}_config" for name in project.configurations)
     for module in synthesis.modules:
         found = re.fullmatch(rf"(\w+?_config){_TAIL}", module.name)
         if found and not found[1].endswith(own):

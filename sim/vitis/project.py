@@ -37,6 +37,7 @@ class Project:
         top: name of the top function.
         part, clock: what it was generated for; the clock in ns.
         processes: in the order of the top function's calls.
+        configurations: names, without ``_config``, that its functions are called with.
         estimate: what was estimated when it was generated, if anything.
     """
 
@@ -45,6 +46,7 @@ class Project:
     part: str
     clock: float
     processes: tuple[Process, ...]
+    configurations: frozenset[str]
     estimate: Mapping[str, Any] | None
 
 
@@ -86,6 +88,7 @@ def load_project(folder: Path) -> Project:
                 Process(item["name"], str(item["layer"]), kernels.get(item["name"]))
                 for item in manifest["processes"]
             ),
+            frozenset(kernels),
             estimate,
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

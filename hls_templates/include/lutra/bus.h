@@ -155,7 +155,7 @@ void load(hls::stream<ap_uint<Config::bits> >& out, const ap_uint<Config::bits>*
           int frames) {
     const int count = frames * Config::words;
     for (int i = 0; i < count; ++i) {
-#pragma HLS PIPELINE II=1
+#pragma HLS PIPELINE II=1 style=stp
         ap_uint<Config::bits> word = memory[i];
         out.write(word);
     }
@@ -167,7 +167,7 @@ template <typename Config>
 void store(hls::stream<ap_uint<Config::bits> >& in, ap_uint<Config::bits>* memory, int frames) {
     const int count = frames * Config::words;
     for (int i = 0; i < count; ++i) {
-#pragma HLS PIPELINE II=1
+#pragma HLS PIPELINE II=1 style=stp
         ap_uint<Config::bits> word = in.read();
         memory[i] = word;
     }
