@@ -58,9 +58,9 @@ def _interface(options: Options) -> str | None:
         return None
     if re.fullmatch(r"[a-z][a-z0-9_]*", options.get("bundle", "")) is None:
         return "a bundle is named in lower case"
-    if options.get("offset") != "slave":
-        return "the address of a port to memory comes from its host"
-    return None if _positive(options.get("depth")) else "depth must be given"
+    if options.get("offset") != "slave" or not _positive(options.get("depth")):
+        return "a port to memory has offset=slave and a depth"
+    return None
 
 
 def _storage(options: Options) -> str | None:
@@ -203,6 +203,6 @@ def _control(modes: Mapping[str, set[str]]) -> Iterator[tuple[str, str]]:
     found = set().union(*modes.values())
     control = modes.get("return", set())
     if "s_axilite" in found and "s_axilite" not in control:
-        yield "if one port is s_axilite, return is", "return"
+        yield "if an argument is in registers, so is the control of the block", "return"
     if "ap_ctrl_none" in control and found & {"s_axilite", "m_axi"}:
         yield "without block control every port is a stream", "ap_ctrl_none"

@@ -157,12 +157,12 @@ IN = "mode=m_axi port=memory_in bundle=gmem0 offset=slave"
         ("bundle=gmem0", "bundle=GMEM0", "a bundle is named in lower case"),
         ("bundle=gmem0 ", "", "a bundle is named in lower case"),
         ("bundle=gmem0", "bundle=gmem1", "one port a bundle"),
-        (IN, IN.replace("slave", "off"), "the address of a port to memory comes from its host"),
-        (IN + " depth=", IN + " size=", "depth must be given"),
+        (IN, IN.replace("slave", "off"), "a port to memory has offset=slave and a depth"),
+        (IN + " depth=", IN + " size=", "a port to memory has offset=slave and a depth"),
         (
             "#pragma HLS INTERFACE mode=s_axilite port=return\n",
             "",
-            "if one port is s_axilite, return is",
+            "if an argument is in registers, so is the control of the block",
         ),
         (
             "mode=s_axilite port=return",
