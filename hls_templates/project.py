@@ -22,7 +22,11 @@ from .constants import packed_arrays, tables
 from .cpp import KERNELS, Writer
 from .folding import Folding
 from .functions import function_text
+from .hardware.estimate import Estimate, estimate
+from .hardware.fold_file import fold_file
 from .hardware.parts import Target, find_part
+from .hardware.summary import performance
+from .hardware.summary import resources as resource_rows
 from .interface import host_files, memory_bank, movers, network_streams, top
 from .lint import check_project
 from .names import Names, identifier
@@ -79,6 +83,15 @@ class Options:
         return Target(find_part(self.part), self.clock)
 
 
+def planned(graph: FixedGraph, options: Options) -> Plan:
+    """The processes and streams of a project; the depths of its FIFOs are still open.
+
+    Raises:
+        LutraError: the design cannot be made (see :func:`plan`).
+    """
+    return plan(graph, options.folding, options.bus, parallel=options.parallel)
+
+
 def project_files(
     graph: FixedGraph, options: Options, inputs: Array, golden: Array
 ) -> dict[str, str]:
@@ -93,8 +106,9 @@ def project_files(
     Raises:
         LutraError: the design cannot be made (see :func:`plan`).
     """
-    design = plan(graph, options.folding, options.bus, parallel=options.parallel)
-    context = _context(design, options, len(inputs))
+    estimated = estimate(planned(graph, options), options.folding, options.target)
+    design = estimated.plan
+    context = _context(estimated, options, len(inputs))
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: _resource("templates", name)),
         undefined=jinja2.StrictUndefined,
@@ -128,7 +142,9 @@ def project_files(
     files["tb/in.dat"] = _integers(inputs)
     files["tb/golden.dat"] = _integers(golden)
     check_project(files)
-    files["manifest.json"] = json.dumps(manifest(design, options), indent=2) + "\n"
+    if not options.parallel:
+        files["fold.toml"] = fold_file(estimated)
+    files["manifest.json"] = json.dumps(manifest(estimated, options), indent=2) + "\n"
     return files
 
 
@@ -151,8 +167,9 @@ def version() -> str:
     return importlib.metadata.version("lutra")
 
 
-def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
+def _context(estimated: Estimate, options: Options, frames: int) -> dict[str, Any]:
     """Finished values for the templates, which decide nothing."""
+    design = estimated.plan
     graph = design.graph
     loops = [process for process in design.processes if isinstance(process, RecurrenceProcess)]
     cells = [(loop, cell) for loop in loops for cell in loop.cells]
@@ -215,6 +232,9 @@ def _context(design: Plan, options: Options, frames: int) -> dict[str, Any]:
             }
             for process, call in zip(design.processes, calls, strict=True)
         ],
+        "folded": not options.parallel,
+        "performance": performance(estimated),
+        "resources": resource_rows(estimated),
     }
 
 
@@ -224,8 +244,9 @@ def _integers(raw: Array) -> str:
     return "".join(" ".join(map(str, row)) + "\n" for row in rows.tolist())
 
 
-def manifest(design: Plan, options: Options) -> dict[str, Any]:
+def manifest(estimated: Estimate, options: Options) -> dict[str, Any]:
     """What made the project; the model's own names stand here, as data."""
+    design = estimated.plan
     graph = design.graph
     source, result = network_streams(design)
     return {
@@ -235,10 +256,8 @@ def manifest(design: Plan, options: Options) -> dict[str, Any]:
         "clock_ns": options.clock,
         "interface": options.interface,
         "bus_bits": options.bus.bits if options.bus else None,
-        "folding": {
-            layer: {"pe": fold.pe, "simd": fold.simd}
-            for layer, fold in options.folding.layers.items()
-        },
+        "folding": estimated.folding_dict(),
+        "estimate": estimated.to_dict(),
         "inputs": _ports(graph.inputs, source),
         "outputs": _ports(graph.outputs, result),
         "formats": {name: str(format_) for name, format_ in graph.formats.items()},

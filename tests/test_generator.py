@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -257,13 +259,28 @@ def golden_models() -> dict[str, tuple[FixedModel, Folding]]:
     }
 
 
+def without_estimates(path: str, text: str) -> str:
+    """A file's text but for figures that get better without the project becoming another."""
+    match path:
+        case "manifest.json":
+            return json.dumps(json.loads(text) | {"estimate": None}, indent=2) + "\n"
+        case "README.md":
+            return re.sub(r"## Estimate\n.*(?=## Files\n)", "", text, flags=re.DOTALL)
+        case "fold.toml":
+            return re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)
+        case _:
+            return text
+
+
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_the_project_is_the_golden_one(name: str) -> None:
-    """Every generated file but the kernels, which are written by hand.  After a change that is
-    meant, run with LUTRA_UPDATE_GOLDEN=1 and read the difference."""
+    """Every generated file but the kernels, which are written by hand, and estimates.
+
+    After a change that is meant, run with LUTRA_UPDATE_GOLDEN=1 and read the difference.
+    """
     model, folding = golden_models()[name]
     files = {
-        path: text
+        path: without_estimates(path, text)
         for path, text in generated(model, folding, 2).items()
         if not path.startswith("src/lutra/")
     }
@@ -291,7 +308,7 @@ def test_names_from_a_model_never_reach_the_sources() -> None:
     graph = Graph(evil, (Port.of("x", (2,)),), (Port.of("while", (2,)),), nodes, constants)
     files = generated(fixed(graph), Folding(), 2)
     for path, text in files.items():
-        if path != "manifest.json":
+        if path not in ("manifest.json", "fold.toml"):
             assert "system(" not in text, path
             assert "#error" not in text, path
             assert "{{" not in text, path
