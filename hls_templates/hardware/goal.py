@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...frontend.errors import LutraError
 
-DEFAULT_USE = 0.8
+DEFAULT_USE = 0.9
 """The share of a part that a design may take unless the user says: a full one is hard to route."""
 
 
