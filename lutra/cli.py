@@ -22,12 +22,14 @@ from .console import (
 )
 from .demo import run_demo
 from .doctor import diagnose, print_diagnosis
+from .estimation import estimate_command, settled
 from .frontend.curves import plot
 from .frontend.errors import LutraError, clip
 from .frontend.onnx.options import ImportOptions
 from .frontend.pictures import check_picture
 from .frontend.recipe import BUILT_IN
 from .frontend.storage import check_distinct, check_file, check_folder
+from .hls_templates.hardware.goal import Goal
 from .hls_templates.project import Options
 from .inspection import inspect
 from .options import (
@@ -37,6 +39,7 @@ from .options import (
     design_options,
     file_option,
     force_option,
+    goal_options,
     import_options,
     json_option,
     precision_options,
@@ -270,25 +273,37 @@ def simulate(fixed: Path, source: Path, output: Path, raw: bool, keep: Path | No
 
 
 @cli.command(
-    epilog="Example: lutra generate fixed.onnx -o project --fold fold.toml",
+    epilog="Example: lutra generate fixed.onnx -o project --part KV260 --fps 10000",
     short_help="Write a Vitis HLS project.",
 )
 @click.argument("fixed", type=PATH)
 @project_option
 @design_options
+@goal_options
 @file_option(
     "--data",
     metavar="NPZ",
     help="Samples for the test bench's golden vectors; random ones if left out.",
 )
 @force_option
-def generate(fixed: Path, output: Path, options: Options, data: Path | None, force: bool) -> None:
+def generate(
+    fixed: Path,
+    output: Path,
+    options: Options,
+    goal: Goal | None,
+    data: Path | None,
+    force: bool,
+) -> None:
     """Write a Vitis HLS project for FIXED."""
     check_folder(output, force=force)
     model = load_fixed(fixed)
     samples = workflow.read_samples(data, model.source).x if data else None
+    options = settled(model.fixed, options, goal)
     workflow.write_project(model, output, options, samples, force=force)
     say(open_console(), f"wrote {output}; check it with: lutra verify {output}")
+
+
+cli.add_command(estimate_command)
 
 
 @cli.command(
@@ -363,6 +378,7 @@ def report(
 @import_options
 @precision_options
 @design_options
+@goal_options
 @force_option
 @ap_option
 @json_option
@@ -374,6 +390,7 @@ def build(
     imported: ImportOptions,
     settings: Settings,
     options: Options,
+    goal: Goal | None,
     force: bool,
     ap_include: str | None,
     as_json: bool,
@@ -387,6 +404,7 @@ def build(
     fixed = workflow.quantise(graph, settings, calibration.x, console)
     rows = show.formats(fixed)
     console.print(show.format_table(rows))
+    options = settled(fixed.fixed, options, goal)
     verification, accuracy = workflow.finish_project(
         fixed, output, options, tests, force=force, ap_include=ap_include, console=console
     )

@@ -13,6 +13,7 @@ from .frontend.errors import clip
 from .frontend.onnx.options import ImportOptions
 from .hls_templates.bus import INTERFACES
 from .hls_templates.folding import Folding, load_folding
+from .hls_templates.hardware.goal import DEFAULT_USE, Goal, read_share
 from .hls_templates.project import DEFAULT_CLOCK, DEFAULT_PART, Options
 from .quantize.precision import Settings, load_settings
 
@@ -162,6 +163,48 @@ def design_options(function: Command) -> Command:
         folding = load_folding(fold) if fold else Folding()
         options = Options(part, clock, folding, interface, bus_bits, parallel)
         return function(options=options, **rest)
+
+    decorated: Command = wrapper
+    return decorated
+
+
+def goal_options(function: Command) -> Command:
+    """``--fps``, ``--latency`` and ``--use``, handed on as one ``goal``, None if none of them is
+    given.  Stands below :func:`design_options`."""
+
+    @click.option(
+        "--fps",
+        type=float,
+        metavar="N",
+        help="Choose the cheapest folding with so many frames a second.",
+    )
+    @click.option(
+        "--latency",
+        type=float,
+        metavar="US",
+        help="Choose the cheapest folding with at most so many microseconds of latency.",
+    )
+    @click.option(
+        "--use",
+        metavar="PERCENT",
+        help=f"How much of the FPGA a chosen folding may take, {DEFAULT_USE:.0%} if left out.  "
+        "Without --fps and --latency the fastest is chosen that fits.",
+    )
+    @functools.wraps(function)
+    def wrapper(
+        fps: float | None,
+        latency: float | None,
+        use: str | None,
+        options: Options,
+        **rest: Any,
+    ) -> Any:
+        wishes = {"--fps": fps, "--latency": latency, "--use": use}
+        given = [name for name, wish in wishes.items() if wish is not None]
+        if given and options.folding.file is not None:
+            raise click.UsageError(f"{given[0]} asks for a folding, and --fold gives one")
+        share = DEFAULT_USE if use is None else read_share(use)
+        goal = Goal(fps, latency, share) if given else None
+        return function(options=options, goal=goal, **rest)
 
     decorated: Command = wrapper
     return decorated

@@ -54,6 +54,10 @@ CLIPPED_BITS = 5
 """How many bits below the largest value a format's range is tried at."""
 
 
+class UnsettledError(ModelError):
+    """A value has no format yet, and there are no data to choose one from."""
+
+
 @dataclass(frozen=True)
 class Precision:
     """Every choice that lowering needs.
@@ -169,7 +173,7 @@ def _known_targets(
 
 def _seen(samples: Mapping[str, Array], value: str) -> Array:
     if value not in samples:
-        raise ModelError(
+        raise UnsettledError(
             f"no format is known for '{value}'",
             expected="calibration data",
             remedy="Give samples like those that the network was trained on",
