@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lutra.hls_templates.hardware.memory import (
+    NEAREST,
     bram18,
     buffer_memory,
     fifo_memory,
@@ -13,6 +16,7 @@ from lutra.hls_templates.hardware.memory import (
     rom_luts,
     weight_memory,
 )
+from lutra.hls_templates.project import headers
 
 
 @pytest.mark.parametrize(
@@ -68,3 +72,10 @@ def test_what_comes_back_soon_is_kept_in_registers() -> None:
     assert kept_memory(64, 16, 16) == "registers"
     assert kept_memory(64, 17, 17) == "lutram"
     assert kept_memory(64, 1024, 1024) == "bram"
+
+
+def test_the_kernels_keep_as_much_in_registers_as_is_estimated() -> None:
+    text = headers()["src/lutra/keep.h"]
+    found = re.search(r"NEAREST = (\d+);", text)
+    assert found is not None
+    assert int(found[1]) == NEAREST
