@@ -14,6 +14,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -75,6 +76,39 @@ class AdderGraph:
             right = rows[a.right] << a.right_shift
             rows.append((rows[a.left] << a.left_shift) + (-right if a.negative else right))
         return np.stack([rows[node] << shift for node, shift in self.outputs], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class ConstantMatrix:
+    """``x · weights + bias``, of which the adders are found when they are asked for.
+
+    Attributes:
+        weights: ``(inputs, outputs)``, integers.
+        bias: ``(outputs,)``, integers.
+        low, high: bounds of all inputs.
+    """
+
+    weights: Array
+    bias: Array
+    low: int
+    high: int
+
+    @cached_property
+    def graph(self) -> AdderGraph:
+        return adder_graph(self.weights, self.bias, self.low, self.high)
+
+    @cached_property
+    def terms(self) -> Array:
+        """How many terms each output sums, its bias included."""
+        counts = np.asarray(self.bias != 0).astype(np.int64)
+        for _, digit in digits(self.weights):
+            counts += np.count_nonzero(digit, axis=0)
+        return counts
+
+    @property
+    def levels(self) -> int:
+        """Adders on the longest path."""
+        return max(int(self.terms.max()) - 1, 0).bit_length()
 
 
 def digits(weights: Array) -> Iterator[tuple[int, Array]]:

@@ -49,7 +49,7 @@ def packed_arrays(plan: Plan) -> list[PackedArray]:
     arrays = []
     for process in plan.processes:
         match process:
-            case DenseProcess():
+            case DenseProcess(wired=None):
                 weight = plan.graph.constants[process.node.inputs[1]]
                 matrix = weight.reshape(process.inputs, process.outputs)
                 rows = weight_rows(matrix, process.fold.pe, process.fold.simd)

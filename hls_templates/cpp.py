@@ -33,6 +33,7 @@ from .plan import (
     PoolProcess,
     RearrangeProcess,
     RecurrenceProcess,
+    Sums,
     WidenProcess,
     WindowProcess,
 )
@@ -40,6 +41,7 @@ from .windows import slide
 
 KERNELS = {
     "dense": "products of a matrix and vectors: dense layers, convolutions behind their windows",
+    "dense_constant": "the same, all at once: weights are wires and adders",
     "grouped": "grouped convolutions behind their windows",
     "matmul": "products of two streams of matrices",
     "recurrent": "a recurrent layer: a loop over time",
@@ -179,11 +181,13 @@ class Writer:
             "positions": process.positions,
             "inputs": process.inputs,
             "outputs": process.outputs,
-            "simd": process.fold.simd,
-            "pe": process.fold.pe,
         }
         types = self._row_types(process)
-        types |= self._factors(process, process.node.inputs[1])
+        if process.wired:
+            types["sums"] = process.wired.name
+        else:
+            constants |= {"simd": process.fold.simd, "pe": process.fold.pe}
+            types |= self._factors(process, process.node.inputs[1])
         return Config(name, constants, types)
 
     def _grouped(self, name: str, process: GroupedProcess) -> Config:
@@ -348,6 +352,8 @@ class Writer:
         kernel: str
         extra: tuple[str, ...] = ()
         match process:
+            case DenseProcess(wired=Sums()):
+                kernel = "dense_constant"
             case DenseProcess():
                 kernel, extra = "dense", (f"{process.name}_weights", f"{process.name}_bias")
             case GroupedProcess():

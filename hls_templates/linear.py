@@ -5,18 +5,25 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from ..frontend.ops import Conv, Dense, MatMul, Window
+from .adders import ConstantMatrix
 from .clusters import Part
 from .folding import Fold
 from .plan import (
     DenseProcess,
     GroupedProcess,
     MatMulProcess,
+    Sums,
     WindowProcess,
     as_image,
     is_trivial,
 )
 from .site import Site
+
+MOST_TERMS = 4096
+"""Signed powers of two that a layer's weights may be made of, to become wires and adders."""
 
 
 def dense_fold(site: Site, part: Part) -> Fold:
@@ -55,9 +62,29 @@ def linear(site: Site, part: Part, op: Dense | Conv) -> str:
             outputs=weight[-1],
             fold=fold,
             post=site.post(part, node.output),
+            constant=_constant(site, part, fold),
         )
     )
     return stream
+
+
+def _constant(site: Site, part: Part, fold: Fold) -> Sums | None:
+    """The sums of a layer that takes a whole vector at once, unless they are too many."""
+    node, graph = part.node, site.graph
+    weights = graph.constants[node.inputs[1]]
+    outputs = weights.shape[-1]
+    if fold.pe != outputs or fold.simd * outputs != weights.size:
+        return None
+    bounds = graph.bounds[node.inputs[0]]
+    low, high = bounds.low, bounds.high
+    if isinstance(node.op, Conv) and node.op.window.padded:
+        low, high = min(low, 0), max(high, 0)
+    bias = graph.constants[node.inputs[2]] if node.inputs[2:] else np.zeros(outputs, np.int64)
+    matrix = ConstantMatrix(weights.reshape(-1, outputs), bias, low, high)
+    if int(matrix.terms.sum()) > MOST_TERMS:
+        return None
+    name = site.wiring.names.fresh(f"{node.output}_sums")
+    return Sums(name, matrix, np.arange(fold.simd)[None])
 
 
 def conv_lanes(site: Site, part: Part, op: Conv) -> int:

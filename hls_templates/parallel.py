@@ -33,7 +33,7 @@ from ..quantize.exact_ops import Rearrange
 from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.formats import Format
 from ..quantize.recurrence import Recurrence
-from .adders import adder_graph, count_terms
+from .adders import ConstantMatrix, count_terms
 from .bus import Bus
 from .plan import ParallelProcess, Plan, Sums, as_image, find_sources
 from .wiring import Wiring
@@ -179,7 +179,7 @@ def _sums(graph: FixedGraph, node: Node[FixedOp], name: str) -> Sums:
     bias = np.zeros(weights.shape[1], np.int64)
     if isinstance(node.op, Dense | Conv) and node.inputs[2:]:
         bias = graph.constants[node.inputs[2]]
-    return Sums(name, adder_graph(weights, bias, low, high), index)
+    return Sums(name, ConstantMatrix(weights, bias, low, high), index)
 
 
 def multiplies(a: Format, b: Format) -> Literal["lut", "dsp"]:

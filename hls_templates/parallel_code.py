@@ -63,7 +63,7 @@ def integer_name(bounds: tuple[int, int]) -> str:
 
 def sums_text(sums: Sums) -> SumsText:
     """The struct of one position's sums."""
-    graph = sums.graph
+    graph = sums.matrix.graph
     used = _used(graph)
     lines = []
     for i in range(graph.inputs):
@@ -180,7 +180,7 @@ class _Writer:
     def _sum(self, node: Node[FixedOp], y: str) -> None:
         sums, x = self.sums[node.output], self.variable(node.inputs[0])
         positions, inputs = sums.index.shape
-        outputs = len(sums.graph.outputs)
+        outputs = sums.matrix.bias.size
         type_ = self._type(node.inputs[0])
         if np.array_equal(sums.index.ravel(), np.arange(self._size(node.inputs[0]))):
             self.lines += [f"for (int i = 0; i < {positions}; ++i) {{", UNROLL]

@@ -14,7 +14,7 @@ from ..frontend.ops import Array, Flatten, Reshape, Window
 from ..quantize.fixed import FixedGraph, FixedOp
 from ..quantize.formats import Format
 from ..quantize.recurrence import Recurrence
-from .adders import AdderGraph
+from .adders import ConstantMatrix
 from .bus import Bus
 from .folding import Fold
 from .orders import Order
@@ -77,8 +77,27 @@ class Process:
 
 
 @dataclass(frozen=True)
+class Sums:
+    """Sums of values times constants, the same ones at each position.
+
+    Attributes:
+        name: identifier, unique in the design.
+        matrix: weights and biases at one position.
+        index: places of what each position reads in the node's operand, -1 where a zero stands;
+            ``(positions, inputs)``.
+    """
+
+    name: str
+    matrix: ConstantMatrix
+    index: Array
+
+
+@dataclass(frozen=True)
 class DenseProcess(Process):
-    """Matrix-vector products: a dense layer, or a convolution behind its window."""
+    """Matrix-vector products: a dense layer, or a convolution behind its window.
+
+    ``constant`` are its sums where all of a vector's products are there at once.
+    """
 
     node: Node[FixedOp]
     positions: int
@@ -86,6 +105,12 @@ class DenseProcess(Process):
     outputs: int
     fold: Fold
     post: Elementwise
+    constant: Sums | None = None
+
+    @property
+    def wired(self) -> Sums | None:
+        """The sums, if nothing says that weights shall be multiplied otherwise."""
+        return self.constant if self.fold.multiply in ("auto", "lut") else None
 
 
 @dataclass(frozen=True)
@@ -313,22 +338,6 @@ class LeaveProcess(BusProcess):
         a word and begin another one, which takes an iteration more."""
         before = (self.beats - 1) * self.lanes % self.values
         return max(self.words, self.beats + (before + self.lanes > self.values))
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Sums of values times constants, the same ones at each position.
-
-    Attributes:
-        name: identifier, unique in the design.
-        graph: the adders at one position.
-        index: places of what each position reads in the node's operand, -1 where a zero stands;
-            ``(positions, inputs)``.
-    """
-
-    name: str
-    graph: AdderGraph
-    index: Array
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ def _words(design: Plan, process: AnyProcess) -> list[int]:
     """Bits of the words that a process reads from its constants."""
     formats = design.graph.formats
     match process:
-        case DenseProcess(node=node, fold=fold):
+        case DenseProcess(wired=None, node=node, fold=fold):
             return [
                 fold.pe * fold.simd * formats[node.inputs[1]].width,
                 fold.pe * formats[node.output].width,

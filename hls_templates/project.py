@@ -31,7 +31,7 @@ from .interface import host_files, memory_bank, movers, network_streams, top
 from .lint import check_project
 from .names import Names, identifier
 from .parallel_code import network_text, sums_text
-from .plan import ParallelProcess, Plan, RecurrenceProcess, Stream
+from .plan import DenseProcess, ParallelProcess, Plan, RecurrenceProcess, Stream
 from .planner import plan
 
 DEFAULT_PART = "xczu7ev-ffvc1156-2-e"
@@ -175,6 +175,7 @@ def _context(estimated: Estimate, options: Options, frames: int) -> dict[str, An
     cells = [(loop, cell) for loop in loops for cell in loop.cells]
     whole = [process for process in design.processes if isinstance(process, ParallelProcess)]
     sums = [item for process in whole for item in process.sums.values()]
+    sums += [p.wired for p in design.processes if isinstance(p, DenseProcess) and p.wired]
     named = (*design.processes, *design.functions, *(cell for _, cell in cells), *sums)
     found = tables(design, Names(item.name for item in named))
     types = {constant: table.name for constant, table in found.items()}

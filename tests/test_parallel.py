@@ -14,7 +14,7 @@ import pytest
 
 from lutra.frontend.errors import LutraError, ToolchainError
 from lutra.frontend.onnx.importer import load
-from lutra.frontend.ops import Array, Dense, Relu
+from lutra.frontend.ops import Array, Conv, Dense, Relu, Window
 from lutra.frontend.storage import write_folder
 from lutra.hls_templates.adders import AdderGraph, Output, adder_graph, count_terms
 from lutra.hls_templates.folding import Fold, Folding
@@ -25,7 +25,7 @@ from lutra.hls_templates.hardware.resources import process_resources
 from lutra.hls_templates.hardware.schedule import schedules
 from lutra.hls_templates.lint import lint
 from lutra.hls_templates.parallel import MOST_OPERATIONS, WIDEST, ParallelError, is_sum
-from lutra.hls_templates.plan import ParallelProcess, Plan
+from lutra.hls_templates.plan import DenseProcess, ParallelProcess, Plan
 from lutra.hls_templates.planner import plan
 from lutra.hls_templates.project import Options, project_files
 from lutra.quantize.calibrate import calibrate
@@ -334,7 +334,7 @@ def test_the_jet_tagger_meets_its_latency(tmp_path: Path) -> None:
     assert run.interval == 1
     assert run.latency * target.clock < 100
     terms = sum(count_terms(graph.constants[n.inputs[1]]) for n in graph.nodes if is_sum(graph, n))
-    adders = sum(len(sums.graph.adders) for sums in process.sums.values())
+    adders = sum(len(sums.matrix.graph.adders) for sums in process.sums.values())
     assert adders < 0.7 * terms
     values = Simulator(graph, keep=True).trace(x)
     outlet = graph.outputs[0].name
@@ -342,3 +342,53 @@ def test_the_jet_tagger_meets_its_latency(tmp_path: Path) -> None:
     with csim.compiled([path], find_headers(), WARNINGS) as binary:
         found = binary.run(graph, values[graph.inputs[0].name])
         assert csim.compare(graph, values, found) == csim.Comparison(200 * 417, 0, None)
+
+
+def dense_design(fold: Fold, weights: Array) -> tuple[FixedGraph, Folding]:
+    make = Maker((3, len(weights)), EIGHT)
+    bias = make.constant(np.arange(weights.shape[1]), EIGHT.fraction)
+    total = make.add(Dense(), "x", make.constant(weights), bias)
+    return make.graph(make.add(Relu(), total)), Folding({"v0": fold})
+
+
+def test_a_layer_that_is_unrolled_has_wires_for_weights(tmp_path: Path) -> None:
+    """A dense layer and a padded convolution, in dataflow designs; and not where DSP slices are
+    asked for, or a vector takes several cycles."""
+    graph, folding = dense_design(Fold(6, 8), sparse(8, 6))
+    make = Maker((4, 4, 2), EIGHT)
+    window = Window.of((3, 3), pad=((1, 1), (1, 1)))
+    kernel = make.constant(sparse(18, 5).reshape(3, 3, 2, 5))
+    image = make.graph(make.add(Conv(window), "x", kernel))
+    made = []
+    for i, (network, folds) in enumerate(((graph, folding), (image, Folding({"v0": Fold(5, 18)})))):
+        format_, shape = network.formats["x"], (5, *network.inputs[0].shape)
+        x = rng().integers(format_.low, format_.high, shape, endpoint=True)
+        values = Simulator(network, keep=True).trace_raw(x)
+        output = values[network.outputs[0].name].astype(np.int64)
+        files = project_files(network, Options(folding=folds), x, output)
+        assert "lutra::dense_constant<" in files["src/nn_top.cpp"]
+        assert "_weights" not in files["src/nn_weights.h"]
+        write_folder(tmp_path / str(i), files, force=False)
+        made.append((network, x, values))
+    with csim.compiled([tmp_path / "0", tmp_path / "1"], find_headers(), WARNINGS) as binary:
+        for i, (network, x, values) in enumerate(made):
+            assert csim.compare(network, values, binary.run(network, x, i)).first is None
+    for fold in (Fold(6, 4), Fold(3, 8), Fold(6, 8, "dsp"), Fold(6, 8, "packed")):
+        (process,) = plan(graph, Folding({"v0": fold})).processes
+        assert isinstance(process, DenseProcess)
+        assert process.wired is None
+
+
+def test_zero_weights_cost_nothing_in_dataflow_designs() -> None:
+    target = Target(ZYNQ, 5)
+
+    def luts(zeros: float) -> tuple[int, int]:
+        weights = sparse(16, 8, zeros=zeros)
+        graph, folding = dense_design(Fold(8, 16), weights)
+        design = plan(graph, folding)
+        process = design.processes[0]
+        return process_resources(design, process, target).lut.expected, count_terms(weights)
+
+    few, many = luts(0.9), luts(0)
+    assert few[0] < 0.35 * many[0]
+    assert few[1] < 0.2 * many[1]

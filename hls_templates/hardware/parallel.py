@@ -179,7 +179,7 @@ class Walk:
 
     def _sums(self, node: Node[FixedOp], sums: Sums) -> Wires:
         """Adders, those of a level at all positions at once."""
-        graph, x = sums.graph, self._value(node.inputs[0])
+        graph, x = sums.matrix.graph, self._value(node.inputs[0])
         positions = len(sums.index)
         count = len(graph.bounds)
         cycle, ns = np.zeros((count, positions), np.int64), np.zeros((count, positions))

@@ -232,6 +232,11 @@ class _Paths:
     def _products(self, process: DenseProcess | GroupedProcess) -> Moment:
         x, weight = process.node.inputs[:2]
         result, fold = self._width(process.node.output), process.fold
+        if isinstance(process, DenseProcess) and process.wired:
+            moment = self._in()
+            for _ in range(process.wired.matrix.levels):
+                moment = self.clock.add(moment, result)
+            return self._post(moment, process.post)
         lanes = process.across * fold.pe if isinstance(process, GroupedProcess) else fold.pe
         bits = lanes * fold.simd * self._width(weight)
         words = math.prod(self.plan.graph.shapes[weight]) // (lanes * fold.simd)

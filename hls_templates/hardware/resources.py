@@ -18,6 +18,7 @@ from ...quantize.fixed import FixedOp
 from ...quantize.float_index import FloatIndex
 from ...quantize.formats import Format, Overflow, Rounding
 from ...quantize.lut import Lut
+from ..adders import ConstantMatrix
 from ..folding import Fold
 from ..plan import (
     AnyProcess,
@@ -145,7 +146,20 @@ class _Process:
     def _buffer(self, bits: int, words: int, count: int = 1) -> None:
         self.bill.ram(bits, words, buffer_memory(bits, words), count)
 
+    def _wired(self, process: DenseProcess, matrix: ConstantMatrix) -> None:
+        """Adders of weights that are wires.  Sharing terms leaves two thirds of them or fewer."""
+        self.bill.control(1, counter_bits(process.positions))
+        count = sum(max(int(terms) - 1, 0) for terms in matrix.terms)
+        x, result = (self._format(name) for name in (process.node.inputs[0], process.node.output))
+        bits = (x.width + result.width) / 2 * count
+        self.bill.logic(0.4 * bits, 0.65 * bits, bits + 7 * count)
+        self.bill.registers(0, 0.3 * bits, bits)
+
     def _products(self, process: DenseProcess | GroupedProcess) -> None:
+        if isinstance(process, DenseProcess) and process.wired:
+            self._wired(process, process.wired.matrix)
+            self._post(process.post, process.fold.pe)
+            return
         x, weight = (self._format(name) for name in process.node.inputs[:2])
         result, fold = self._format(process.node.output), process.fold
         count = math.prod(self.plan.graph.shapes[process.node.inputs[1]])
