@@ -256,11 +256,10 @@ class _Writer:
         """A product of two values, bound to what computes it."""
         a, b = node.inputs[0], node.inputs[-1]
         how, out = self._how(a, b), self._type(node.output)
-        return f"{how}::multiply<{out} >({code.read(a)}, {code.read(b)})"
+        return f"lutra::product<{how}, {out} >({code.read(a)}, {code.read(b)})"
 
     def _how(self, a: str, b: str) -> str:
-        kind = multiplies(self.plan.format(a), self.plan.format(b))
-        return "lutra::in_luts" if kind == "lut" else "lutra::in_dsp"
+        return f"lutra::multiply_{multiplies(self.plan.format(a), self.plan.format(b))}"
 
     def _second(self, node: Node[FixedOp], code: Statements) -> None:
         """Name the second operand: a value for each of the first's, or one a row, or constants."""

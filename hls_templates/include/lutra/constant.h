@@ -8,6 +8,7 @@
 #include <hls_stream.h>
 
 #include "fixed.h"
+#include "multiply.h"
 #include "trace.h"
 
 // A network has thousands of these sums, and compilers for a CPU take minutes to inline them all.
@@ -20,19 +21,10 @@
 namespace lutra {
 
 // The raw integer of a value.
-template <int W, int I, ap_q_mode Q, ap_o_mode O, int N>
-LUTRA_APART ap_int<W> raw_bits(const ap_fixed<W, I, Q, O, N>& value) {
+template <typename T>
+LUTRA_APART auto raw_bits(const T& value) -> decltype(integer_of(value)) {
 #pragma HLS INLINE
-    ap_uint<W> bits = value.range(W - 1, 0);
-    ap_int<W> raw = bits;
-    return raw;
-}
-
-template <int W, int I, ap_q_mode Q, ap_o_mode O, int N>
-LUTRA_APART ap_uint<W> raw_bits(const ap_ufixed<W, I, Q, O, N>& value) {
-#pragma HLS INLINE
-    ap_uint<W> bits = value.range(W - 1, 0);
-    return bits;
+    return integer_of(value);
 }
 
 // The value of type T whose raw integer is raw * 2^shift.

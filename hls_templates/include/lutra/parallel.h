@@ -7,31 +7,21 @@
 #include <hls_stream.h>
 
 #include "fixed.h"
+#include "multiply.h"
 #include "trace.h"
 
 namespace lutra {
 
-// A product made of LUTs, which takes fewer cycles than a DSP slice as long as it is small.
-struct in_luts {
-    template <typename Out, typename A, typename B>
-    static Out multiply(const A& a, const B& b) {
+// One product, as How multiplies.
+template <typename How, typename Out, typename A, typename B>
+Out product(const A& a, const B& b) {
 #pragma HLS INLINE
-        Out result = a * b;
-#pragma HLS BIND_OP variable=result op=mul impl=fabric
-        return result;
-    }
-};
-
-// A product of a DSP slice.
-struct in_dsp {
-    template <typename Out, typename A, typename B>
-    static Out multiply(const A& a, const B& b) {
-#pragma HLS INLINE
-        Out result = a * b;
-#pragma HLS BIND_OP variable=result op=mul impl=dsp
-        return result;
-    }
-};
+    B others[1];
+    Out products[1];
+    others[0] = b;
+    How::of(a, others, products);
+    return products[0];
+}
 
 // Largest of N values, pairwise, so that the comparisons form a tree.
 template <typename T, int N>
@@ -98,7 +88,7 @@ void below_row_max(const In (&x)[SIZE], Out (&y)[SIZE]) {
 }
 
 // For each of BATCHES pairs of matrices y = a * b, a (N, K), b (K, M), or (M, K) if TRANSPOSED;
-// How is in_luts or in_dsp.
+// How is multiply_lut or multiply_dsp.
 template <int ID, typename How, int BATCHES, int N, int K, int M, bool TRANSPOSED, typename A,
           typename B, typename Out>
 void products(const A (&a)[BATCHES * N * K], const B (&b)[BATCHES * K * M],
@@ -112,7 +102,7 @@ void products(const A (&a)[BATCHES * N * K], const B (&b)[BATCHES * K * M],
 #pragma HLS ARRAY_PARTITION variable=row type=complete dim=1
             for (int k = 0; k < K; ++k) {
 #pragma HLS UNROLL
-                row[k] = How::template multiply<Out>(
+                row[k] = product<How, Out>(
                     a[i * K + k], b[(i / N) * K * M + (TRANSPOSED ? m * K + k : k * M + m)]);
             }
             y[i * M + m] = sum_tree<Out, K>::of(row, 0);
