@@ -175,6 +175,8 @@ def layer_table(found: Estimate) -> Table:
         name, fold = clip(layer.layer, NAME_WIDTH), fold_text(layer)
         table.add_row(name, fold, f"{mark}{layer.period:,}", *_expected(layer.resources, kinds))
     table.add_row("FIFOs", "", "", *_expected(_fifos(found), kinds))
+    if found.plan.bus:
+        table.add_row("ports", "", "", *_expected(found.ports, kinds))
     table.add_section()
     figures = [getattr(found.total, kind) for kind in kinds]
     there = [getattr(part, kind) for kind in kinds]
@@ -193,7 +195,10 @@ def range_table(found: Estimate) -> Table:
     for kind in kinds:
         table.add_column(HEADINGS[kind], justify="right", overflow="fold")
     rows = [(clip(layer.layer, NAME_WIDTH), layer.resources) for layer in found.layers()]
-    for name, resources in (*rows, ("FIFOs", _fifos(found)), ("total", found.total)):
+    rows.append(("FIFOs", _fifos(found)))
+    if found.plan.bus:
+        rows.append(("ports", found.ports))
+    for name, resources in (*rows, ("total", found.total)):
         table.add_row(name, *(range_text(getattr(resources, kind)) for kind in kinds))
     return table
 

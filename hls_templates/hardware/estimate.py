@@ -15,6 +15,7 @@ from .cycles import Run, simulate
 from .figures import KINDS, Resources
 from .flow import Stall
 from .parts import Target
+from .ports import port_resources
 from .resources import process_resources, stream_resources
 from .schedule import Schedule, schedules
 from .space import Multiplying
@@ -81,6 +82,7 @@ class Estimate:
         run: the simulated frames.
         processes: in the order of the plan.
         fifos: the streams that are no ports.
+        ports: what the ports take; nothing if they are FIFOs.
     """
 
     plan: Plan
@@ -89,6 +91,7 @@ class Estimate:
     run: Run
     processes: tuple[ProcessEstimate, ...]
     fifos: tuple[FifoEstimate, ...]
+    ports: Resources
 
     @property
     def latency(self) -> int:
@@ -116,7 +119,7 @@ class Estimate:
     @cached_property
     def total(self) -> Resources:
         processes = total(item.resources for item in self.processes)
-        return processes + total(fifo.resources for fifo in self.fifos)
+        return processes + total(fifo.resources for fifo in self.fifos) + self.ports
 
     @cached_property
     def shares(self) -> dict[str, float]:
@@ -186,6 +189,7 @@ class Estimate:
                 }
                 for fifo in self.fifos
             ],
+            "ports": figures(self.ports),
         }
 
 
@@ -214,6 +218,7 @@ def estimate(plan: Plan, folding: Folding, target: Target) -> Estimate:
             for stream in plan.streams.values()
             if stream.name not in ports
         ),
+        port_resources(plan, target),
     )
 
 
