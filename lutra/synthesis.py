@@ -236,7 +236,7 @@ def _show(
             say(console, "The project holds no estimate to compare with.")
         if any(row.module for row in rows):
             console.print(_process_table(rows))
-    console.print(_design_table(reports, total))
+    console.print(_design_table(design, reports, total))
     wrong = sum(row.within(name) is False for row in rows for name in RESOURCES)
     if wrong:
         say(console, f"! marks what lies outside of the estimate's range: {wrong} figures.")
@@ -276,34 +276,37 @@ def _process_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _design_table(reports: Reports, total: Estimated | None) -> Table:
-    """The whole design, a source of figures a column."""
+def _design_table(design: Project, reports: Reports, total: Estimated | None) -> Table:
+    """The whole design, a source of figures a column; the clock's period is what was asked for, and
+    what was reached."""
     columns: list[tuple[str, list[Text]]] = []
     if total is not None:
-        cycles = [str(total.latency), str(total.cycles)]
+        cycles = [f"{design.clock:g}", str(total.latency), str(total.cycles)]
         expected = [str(total.resources[name][1]) for name in RESOURCES]
         columns.append(("Estimate", [Text(cell) for cell in (*cycles, *expected)]))
         ranges = [_range(total, name) for name in RESOURCES]
-        columns.append(("Range", [Text(cell) for cell in ("", "", *ranges)]))
+        columns.append(("Range", [Text(cell) for cell in ("", "", "", *ranges)]))
     if synthesis := reports.synthesis:
         top = synthesis.top
-        cells = [_span(top.latency), _span(top.interval)]
+        late = top.period is not None and top.period > design.clock
+        cells = [_period(top.period, late), _span(top.latency), _span(top.interval)]
         inside = [within(total, top.area, name) for name in RESOURCES]
         columns.append(("C synth", [*cells, *_area(top.area, inside)]))
     if cosim := reports.cosimulation:
-        cells = [_figure(cosim.latency.most), _figure(cosim.interval.most)]
+        cells = [Text(""), _figure(cosim.latency.most), _figure(cosim.interval.most)]
         columns.append(("Co-sim", cells + [Text("")] * len(RESOURCES)))
     for report in reports.implementations:
         inside = [within(total, report.area, name) for name in RESOURCES]
         head = "Vivado\nsynth" if report.stage == "synthesis" else "Vivado\nimpl"
-        columns.append((head, [Text(""), Text(""), *_area(report.area, inside)]))
+        period = _period(report.achieved, report.met is False)
+        columns.append((head, [period, Text(""), Text(""), *_area(report.area, inside)]))
     if synthesis:
-        columns.append(("Part", [Text(""), Text(""), *_area(synthesis.available)]))
+        columns.append(("Part", [*[Text("")] * 3, *_area(synthesis.available)]))
     table = new_table("The design")
     table.add_column("", no_wrap=True)
     for head, _ in columns:
         table.add_column(head, justify="right", overflow="fold")
-    for i, what in enumerate(("Latency", "Interval", *HEADS.values())):
+    for i, what in enumerate(("Clock, ns", "Latency", "Interval", *HEADS.values())):
         table.add_row(what, *(cells[i] for _, cells in columns))
     return table
 
@@ -312,6 +315,13 @@ def _area(area: Area, inside: Sequence[bool | None] = ()) -> Iterator[Text]:
     marks = inside or [None] * len(RESOURCES)
     for name, mark in zip(RESOURCES, marks, strict=True):
         yield _figure(getattr(area, name), mark)
+
+
+def _period(period: float | None, late: bool) -> Text:
+    """A clock period; ! if it is longer than was asked for."""
+    if period is None:
+        return Text("")
+    return Text(f"! {period:g}", style="yellow") if late else Text(f"{period:g}")
 
 
 def _span(span: Span | None) -> Text:

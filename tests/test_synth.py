@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from lutra.frontend.errors import ModelError
 from lutra.sim.vitis.compare import Estimated, check_design, compare, estimated_total
 from lutra.sim.vitis.project import load_project
 from lutra.sim.vitis.reports import read_reports
-from lutra.synthesis import _alone, _range
+from lutra.synthesis import _alone, _range, _watching
 
 from .commands import Run, tree
 from .fake_vitis import Fake, gone
@@ -357,6 +359,7 @@ def test_the_table(lutra: Run, project: Path, tmp_path: Path) -> None:
     assert all(len(line) <= 80 for line in out.splitlines() if not line.startswith("/")), out
     at = lines.index(["conv_layer", "73", "90-150", "60-100", "1", "0-2", "0"])
     assert lines[at + 1] == ["reported", "73", "100", "!", "50", "1", "0", "0"]
+    assert ["Clock,", "ns", "5", "3.649", "4.321"] in lines
     assert ["Latency", "100", "90", "to", "120", "100"] in lines
     assert ["Interval", "73", "10", "?"] in lines
     assert ["LUT", "100", "80-120", "100", "!", "4000", "230400"] in lines
@@ -365,6 +368,25 @@ def test_the_table(lutra: Run, project: Path, tmp_path: Path) -> None:
     count = len(kernels(project))
     assert f"! marks what lies outside of the estimate's range: {count} figures." in out
     assert "co-simulation: passed" in out
+
+
+def test_a_clock_that_was_not_reached(lutra: Run, project: Path, tmp_path: Path) -> None:
+    text = design(project).xml().replace(">3.649<", ">5.5<")
+    folder = save(tmp_path / "r", synthesis=text, impl=export_xml(met="FALSE"))
+    lines = [line.split() for line in lutra("synth", project, "--reports", folder).out.splitlines()]
+    assert ["Clock,", "ns", "5", "!", "5.5", "!", "4.321"] in lines
+
+
+def test_a_stage_at_work_on_a_terminal() -> None:
+    """Seconds and the last line, whatever is in it, on one line."""
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=80)
+    with _watching(console, "C synthesis") as watch:
+        watch(12.3, "INFO: [red]working\x1b[2J " + "x" * 200)
+    text = shown.getvalue()
+    assert "C synthesis 12 s  INFO: [red]working\\x1b[2J" in text
+    assert "xxx" in text
+    assert "x" * 100 not in text
 
 
 def test_large_ranges_are_rounded_outwards() -> None:
@@ -452,6 +474,13 @@ def test_the_device_of_a_utilization_report(project: Path, tmp_path: Path) -> No
     file.write_text(utilization(device="xc7z020clg400-1"))
     with pytest.raises(ModelError, match="Vivado's synthesis is for another part"):
         check(project, tmp_path / "r")
+
+
+def test_a_design_of_one_process(project: Path, tmp_path: Path) -> None:
+    """A fully parallel network may become part of the top function: it has no module."""
+    manifest = json.loads((project / "manifest.json").read_text())
+    set_manifest(project, processes=manifest["processes"][1:2])
+    check(project, save(tmp_path / "r", synthesis=Design(modules=[Function("mul_16s")]).xml()))
 
 
 def test_names_that_end_like_others(project: Path, tmp_path: Path) -> None:

@@ -113,13 +113,14 @@ def check_design(project: Project, reports: Reports) -> None:
     named = [process for process in project.processes if process.kernel]
     matched = match(project, synthesis)
     strange = _strange(project, synthesis)
-    if strange or (named and synthesis.modules and not matched):
+    # A process alone may have become part of the top function.
+    if strange or (len(named) > 1 and synthesis.modules and not matched):
         raise ModelError(
             "the reports are of another design",
             file=where,
             found=f"module {strange or synthesis.modules[0].name}",
             expected="modules of this project's processes, such as "
-            + f"{named[0].kernel}_{named[0].name}_config",
+            + ", ".join(f"{process.kernel}_{process.name}_config" for process in named[:1]),
             remedy="Give this project's reports, or synthesise it again",
         )
 
