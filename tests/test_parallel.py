@@ -293,7 +293,7 @@ def design_of(graph: FixedGraph) -> tuple[Plan, ParallelProcess]:
 
 
 def test_operations_are_chained_as_long_as_they_fit_a_cycle() -> None:
-    """Each of four sums in a row takes 0.76 to 0.79 ns, reading the FIFO 0.67, writing 0.28."""
+    """Each of four sums in a row takes 0.70 to 0.72 ns, reading and writing FIFOs 1.2."""
     make = Maker((1,), EIGHT)
     total = "x"
     for _ in range(4):
@@ -302,7 +302,7 @@ def test_operations_are_chained_as_long_as_they_fit_a_cycle() -> None:
     depths = [
         parallel_depth(design, process, Target(ZYNQ, clock)) for clock in (10, 5, 3.5, 2.5, 1.5)
     ]
-    assert depths == [1, 2, 2, 3, 5]
+    assert depths == [1, 2, 3, 4, 8]
     walk = Walk(design, process, Target(ZYNQ, 10))
     assert walk.registers() == 0
     walk = Walk(design, process, Target(ZYNQ, 5))

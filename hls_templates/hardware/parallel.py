@@ -1,12 +1,8 @@
 """Latency and resources of a fully parallel design, operation by operation.
 
-The scheduler of HLS is followed: an operation that fits in what is left of a cycle is chained, else
-it starts in the next one, and each value is held in registers from the cycle in which it is made to
-the last one in which it is needed.  Delays: a published schedule of Vitis HLS 2022.2 for a
-Zynq UltraScale+ of speed grade -2 (sums of 3, 9 and 20 bits take 0.54, 0.77 and 0.88 ns,
-comparisons of 4, 9 and 11 bits 0.72, 0.88 and 0.94, a selection of 9 bits 0.39, a gate 0.28, a
-table in LUTs a cycle and 0.67, a product in a DSP slice three cycles and 0.53); 7 series are taken
-to be 2.4 times as slow.
+The scheduler of HLS is followed (:mod:`.clock`): an operation that fits in what is left of a cycle
+is chained, else it starts in the next one, and each value is held in registers from the cycle in
+which it is made to the last one in which it is needed.
 """
 
 from __future__ import annotations
@@ -39,13 +35,11 @@ from ...quantize.lut import Lut
 from ..adders import AdderGraph
 from ..parallel import multiplies, origins, window_index
 from ..plan import ParallelProcess, Plan, Sums
+from .clock import DSP_STAGES, Clock
 from .figures import Resources
 from .memory import weight_memory
 from .operators import Bill
 from .parts import Target
-
-USABLE = 0.73
-"""Share of the clock's period that operations may take; HLS keeps the rest as uncertainty."""
 
 
 @dataclass
@@ -67,62 +61,46 @@ class Wires:
         return int(((self.last - self.cycle) * self.bits).sum())
 
 
-@dataclass(frozen=True)
-class Delays:
-    """ns that operations take, and how they fall into cycles."""
-
-    period: float
-    scale: float
-
-    @classmethod
-    def of(cls, target: Target) -> Delays:
-        slow = target.part.dsp_type == "DSP48E1"
-        return cls(USABLE * target.clock, 2.4 if slow else 1.0)
-
-    def add(self, bits: float | Array) -> float | Array:
-        return (0.67 + 0.0105 * bits) * self.scale
-
-    def compare(self, bits: float) -> float:
-        return (0.75 + 0.015 * bits) * self.scale
-
-    @property
-    def select(self) -> float:
-        return 0.39 * self.scale
-
-    @property
-    def gate(self) -> float:
-        return 0.28 * self.scale
-
-
 class Walk:
     """The operations of a design in the order of its nodes, with their times and their LUTs."""
 
     def __init__(self, plan: Plan, process: ParallelProcess, target: Target) -> None:
         self.plan = plan
         self.process = process
-        self.delays = Delays.of(target)
+        self.clock = Clock.of(target)
+        self.level = self.clock.delays.level
         self.bill = Bill(target)
         self.values: dict[str, Wires] = {}
         self.inner: list[Wires] = []
         inlet = plan.input_port.name
         lanes = plan.streams[process.reads[0]].lanes
-        start = np.zeros(lanes, np.int64)
-        # A FIFO's word is there a gate and a selection after the start of the first cycle.
-        ready = np.full(lanes, self.delays.gate + self.delays.select)
-        self.values[inlet] = Wires.at(start, ready, self._bits(inlet))
+        start = self._then(np.zeros(lanes, np.int64), np.zeros(lanes), self.clock.delays.access)
+        self.values[inlet] = Wires.at(*start, self._bits(inlet))
         for node in plan.graph.nodes:
             if not isinstance(node.op, Flatten | Reshape):
                 self.values[node.output] = self._node(node)
         result = self._value(plan.output_port.name)
-        end = self._then(*self._latest(result.cycle, result.ns), self.delays.gate)
-        self.depth = int(end[0]) + 1
-        result.last = np.full_like(result.last, int(end[0]))
+        latest = self._latest(result.cycle, result.ns)
+        cycle, ns = self._then(*latest, self.clock.delays.access)
+        self.depth = max(1, int(cycle) + bool(ns > 0))
+        result.last = np.full_like(result.last, self.depth - 1)
 
     def _bits(self, value: str) -> int:
         return self.plan.format(value).width
 
     def _value(self, value: str) -> Wires:
         return self.values[self.plan.sources.get(value, value)]
+
+    def _sum(self, bits: Array) -> Array:
+        """ns of sums of so many bits."""
+        return np.asarray(self.clock.delays.sum + self.clock.delays.carry * bits)
+
+    def _add(self, bits: int) -> float:
+        return float(self._sum(np.asarray(bits)))
+
+    def _compare(self, bits: int) -> float:
+        """A comparison: a carry chain, and what is made of its end."""
+        return self._add(bits) + self.level / 4
 
     def registers(self) -> int:
         """Flip-flops between the stages."""
@@ -135,7 +113,7 @@ class Walk:
 
     def _then(self, cycle: Array, ns: Array, delay: float | Array) -> tuple[Array, Array]:
         """The end of an operation that starts at a time or later."""
-        period = self.delays.period
+        period = self.clock.period
         delay = np.broadcast_to(np.asarray(delay, np.float64), ns.shape)
         fits = ns + delay <= period
         longer = delay > period
@@ -193,7 +171,7 @@ class Walk:
             pair = adders[places][:, (0, 2)]
             start = self._latest(np.moveaxis(cycle[pair], 1, -1), np.moveaxis(ns[pair], 1, -1))
             here = places + graph.first_adder
-            delay = np.asarray(self.delays.add(bits[here]))[:, None]
+            delay = self._sum(bits[here])[:, None]
             cycle[here], ns[here] = self._then(*start, delay)
             last[here] = np.maximum(last[here], cycle[here])
             for side in pair.T:
@@ -214,9 +192,7 @@ class Walk:
 
     def _joined(self, x: Wires, rows: Array, bits: int, *, largest: bool) -> Wires:
         """As :meth:`_tree`, in pairs."""
-        delay = self.delays.compare(bits) + self.delays.select
-        if not largest:
-            delay = float(self.delays.add(bits))
+        delay = self._compare(bits) + self.level if largest else self._add(bits)
         cycle, ns = self._gather(x, rows)
         self._needs(x, rows, cycle)
         pairs = int((rows >= 0).sum()) - len(rows)
@@ -240,7 +216,7 @@ class Walk:
         rows = np.arange(math.prod(shape)).reshape(-1, shape[-1])
         best = self._tree(node, rows, largest=True)
         bits = self._bits(node.output)
-        cycle, ns = self._then(best.cycle, best.ns, self.delays.add(bits))
+        cycle, ns = self._then(best.cycle, best.ns, self._add(bits))
         self.bill.add(bits, math.prod(shape))
         self._needs(x, rows, np.repeat(cycle[:, None], shape[-1], 1))
         self._needs(best, slice(None), cycle)
@@ -282,11 +258,11 @@ class Walk:
         if kind == "lut":
             levels = math.ceil(math.log2(min(widths) + 1))
             for _ in range(levels):
-                start = self._then(*start, self.delays.add(sum(widths)))
+                start = self._then(*start, self._add(sum(widths)))
             return start
         wide = max(widths) > 18 or min(widths) > 17
-        cycle, ns = self._then(*start, 0.53 * self.delays.scale)
-        return cycle + 3 + wide, np.zeros_like(ns)
+        cycle, ns = self._then(*start, self.level)
+        return cycle + DSP_STAGES + wide, np.zeros_like(ns)
 
     def _move(self, node: Node[FixedOp]) -> Wires:
         which, places = origins(self.plan.graph, node)
@@ -330,55 +306,56 @@ class Walk:
 
     def _steps(self, node: Node[FixedOp], width: int, bits: int, size: int) -> list[float]:
         """The delays of a function of one value, one after the other."""
-        delays, bill = self.delays, self.bill
+        bill, level = self.bill, self.level
         match node.op:
             case Relu():
                 bill.logic(0, bits / 2, bits, size)
-                return [delays.select]
+                return [level]
             case Clamp():
                 bill.add(width, 2 * size)
                 bill.select(bits, 3, size)
-                return [delays.compare(width), delays.select, delays.select]
+                return [self._compare(width), level, level]
             case Cast(format=format_, rounding=rounding, overflow=overflow):
                 steps = []
                 if rounding is not Rounding.TRN:
                     bill.add(bits, size)
-                    extra = 0.0 if rounding is Rounding.RND else 2 * delays.gate
-                    steps += [extra, float(delays.add(bits))]
+                    extra = 0.0 if rounding is Rounding.RND else 2 * level
+                    steps += [extra, self._add(bits)]
                 if overflow is not Overflow.WRAP:
                     source = self.plan.format(node.inputs[0])
                     dropped = max(0, source.integer - format_.integer) + 1
                     bill.logic(dropped / 6, bits / 2 + dropped / 4, 3 * bits + dropped, size)
-                    steps += [delays.compare(dropped), delays.gate, delays.select]
+                    steps += [self._compare(dropped), level, level]
                 return steps
             case Leaky():
                 slope = self.plan.format(node.inputs[1])
                 bill.add(bits, slope.width // 3 * size)
                 bill.select(bits, count=size)
                 levels = max(1, math.ceil(math.log2(slope.width // 3 + 1)))
-                return [*[float(delays.add(bits))] * levels, delays.select]
+                return [*[self._add(bits)] * levels, level]
             case Combine():
                 bill.add(bits, size)
-                return [float(delays.add(bits))]
+                return [self._add(bits)]
             case FloatIndex():
                 levels = math.ceil(math.log2(width + 1))
                 shift = width * levels
                 bill.logic(shift / 3, shift / 2 + width, 2 * shift + 2 * width, size)
-                return [delays.select] * (2 * levels)
+                return [level] * (2 * levels)
             case op:
                 raise AssertionError(f"{op} is not a function of single values")
 
     def _table(self, node: Node[FixedOp], x: Wires, cycle: Array, ns: Array) -> Wires:
-        """Each value has a table of its own."""
+        """Tables, as many as are looked up in at once."""
         bits, words = self._bits(node.output), 1 << self._bits(node.inputs[0])
         kind = weight_memory(bits, words)
-        for _ in range(cycle.size):
+        copies = -(-cycle.size // 2) if kind == "bram" else cycle.size  # a block has two ports
+        for _ in range(copies):
             self.bill.rom(bits, words, kind)
-        delay = (0.67 if kind == "lutram" else 1.24) * self.delays.scale
+        delay = 1.5 * self.level if kind == "lutram" else self.clock.delays.block
         cycle, ns = self._then(cycle, ns, delay)
         self._needs(x, slice(None), cycle)
         if kind == "lutram":
-            delay += self.delays.select * max(0, math.ceil(math.log(words / 64, 4)))
+            delay += self.level * max(0, math.ceil(math.log(words / 64, 4)))
         return Wires.at(*self._then(cycle + 1, np.zeros_like(ns), delay), bits)
 
 
