@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,7 +24,6 @@ from .console import (
 )
 from .demo import run_demo
 from .doctor import diagnose, print_diagnosis
-from .estimation import estimate_command, settled
 from .frontend.curves import plot
 from .frontend.errors import LutraError, clip
 from .frontend.onnx.options import ImportOptions
@@ -46,14 +47,29 @@ from .options import (
     project_option,
 )
 from .parts_list import list_parts, print_parts
+from .quantize.fixed import FixedGraph
 from .quantize.fixed_onnx import load_fixed, save_fixed
 from .quantize.precision import Settings
 from .sim.report import accuracy_report
 from .sim.verify import project_model, verify_project
-from .synthesis import synth
 
 BAD, INTERRUPTED, UNREAD = 2, 130, 141
 """Exit statuses: bad use or input; Ctrl-C; nobody reads the output any more."""
+
+
+class Later(click.Command):
+    """A command whose module is loaded when it is asked for: others then start sooner."""
+
+    def __init__(self, name: str, module: str, attribute: str) -> None:
+        super().__init__(name)
+        self._where = module, attribute
+
+    def load(self) -> click.Command:
+        """The command itself."""
+        module, attribute = self._where
+        command = getattr(importlib.import_module(module, __package__), attribute)
+        assert isinstance(command, click.Command)
+        return command
 
 
 class Commands(click.Group):
@@ -61,6 +77,12 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        if isinstance(command, Later):
+            command = self.commands[cmd_name] = command.load()
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -298,12 +320,21 @@ def generate(
     check_folder(output, force=force)
     model = load_fixed(fixed)
     samples = workflow.read_samples(data, model.source).x if data else None
-    options = settled(model.fixed, options, goal)
+    options = _folded(model.fixed, options, goal)
     workflow.write_project(model, output, options, samples, force=force)
     say(open_console(), f"wrote {output}; check it with: lutra verify {output}")
 
 
-cli.add_command(estimate_command)
+def _folded(graph: FixedGraph, options: Options, goal: Goal | None) -> Options:
+    """The options, with the folding that reaches the goal if there is one."""
+    if goal is None:
+        return options
+    from .estimation import settle  # only then is a search loaded
+
+    return replace(options, folding=settle(graph, options, goal).folding)
+
+
+cli.add_command(Later("estimate", ".estimation", "estimate_command"))
 
 
 @cli.command(
@@ -404,7 +435,7 @@ def build(
     fixed = workflow.quantise(graph, settings, calibration.x, console)
     rows = show.formats(fixed)
     console.print(show.format_table(rows))
-    options = settled(fixed.fixed, options, goal)
+    options = _folded(fixed.fixed, options, goal)
     verification, accuracy = workflow.finish_project(
         fixed, output, options, tests, force=force, ap_include=ap_include, console=console
     )
@@ -420,7 +451,7 @@ def build(
     return 0 if verification.passed else FAILED
 
 
-cli.add_command(synth)
+cli.add_command(Later("synth", ".synthesis", "synth"))
 
 
 @cli.command(

@@ -136,13 +136,6 @@ def settle(graph: FixedGraph, options: Options, goal: Goal | None) -> Estimate:
     return explore(make, options.target, goal)
 
 
-def settled(graph: FixedGraph, options: Options, goal: Goal | None) -> Options:
-    """The options, with the folding that reaches the goal if there is one."""
-    if goal is None:
-        return options
-    return replace(options, folding=settle(graph, options, goal).folding)
-
-
 def print_estimate(found: Estimate, console: Console) -> None:
     """Layer by layer, and what all of them come to."""
     console.print(layer_table(found))

@@ -10,7 +10,15 @@ from typing import Any
 
 from ..cpp import Writer
 from ..folding import Fold, Folding
-from ..plan import AnyProcess, ParallelProcess, Plan
+from ..plan import (
+    AnyProcess,
+    DenseProcess,
+    GroupedProcess,
+    MatMulProcess,
+    ParallelProcess,
+    Plan,
+    RecurrenceProcess,
+)
 from .cycles import Run, simulate
 from .figures import KINDS, Resources
 from .flow import Stall
@@ -18,7 +26,8 @@ from .parts import Target
 from .ports import port_resources
 from .resources import process_resources, stream_resources
 from .schedule import Schedule, schedules
-from .space import Multiplying
+
+Multiplying = DenseProcess | GroupedProcess | MatMulProcess | RecurrenceProcess
 
 
 @dataclass(frozen=True)

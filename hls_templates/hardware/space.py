@@ -15,14 +15,11 @@ from ..folding import Fold, Folding, FoldingError, Memory, Multiply
 from ..legal import Legal, layer_folds
 from ..plan import (
     AnyProcess,
-    DenseProcess,
-    GroupedProcess,
-    MatMulProcess,
     NarrowProcess,
     Plan,
-    RecurrenceProcess,
     WidenProcess,
 )
+from .estimate import Multiplying
 from .figures import KINDS
 from .parts import Target
 from .pipeline import pipeline_depth
@@ -35,7 +32,6 @@ MOST_MULTIPLIERS = 4096
 MOST_SIZES = 16
 """Most values of ``pe``, and of ``simd``, that are tried for a layer."""
 
-Multiplying = DenseProcess | GroupedProcess | MatMulProcess | RecurrenceProcess
 Adaptor = NarrowProcess | WidenProcess
 Planner = Callable[[Folding], Plan]
 
