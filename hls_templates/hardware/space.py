@@ -12,7 +12,7 @@ import numpy as np
 
 from ...frontend.ops import Array
 from ..folding import Fold, Folding, FoldingError, Memory, Multiply
-from ..legal import Legal, layer_folds
+from ..legal import PACKED_BITS, Legal, layer_folds
 from ..plan import (
     AnyProcess,
     NarrowProcess,
@@ -70,7 +70,10 @@ class Point:
         rest = self._cost(p for p in self.processes if not isinstance(p, Multiplying))
         folded = [p for p in self.processes if isinstance(p, Multiplying)]
         found: dict[bytes, Choice] = {}
-        for multiply, memory in product(get_args(Multiply), get_args(Memory)):
+        ways = [
+            way for way in get_args(Multiply) if way != "packed" or all(map(self._packs, folded))
+        ]
+        for multiply, memory in product(ways, get_args(Memory)):
             fold = replace(self.fold, multiply=multiply, memory=memory)
             cost = rest + self._cost(
                 replace(p, fold=replace(p.fold, multiply=multiply, memory=memory)) for p in folded
@@ -79,6 +82,15 @@ class Point:
             if not folded:
                 break
         return tuple(found.values())
+
+    def _packs(self, process: Multiplying) -> bool:
+        """Whether the process's products can be computed two at a time."""
+        if isinstance(process, RecurrenceProcess):
+            operands = [self.plan.format(cell.dense[0].inputs[0]) for cell in process.cells]
+            factors = [*operands, *(cell.weight for cell in process.cells)]
+        else:
+            factors = [self.plan.format(name) for name in process.node.inputs[:2]]
+        return process.fold.pe % 2 == 0 and all(f.width <= PACKED_BITS for f in factors)
 
     def _cost(self, processes: Iterable[AnyProcess]) -> Array:
         cost = np.zeros(len(KINDS))
