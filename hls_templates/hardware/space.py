@@ -17,6 +17,7 @@ from ..plan import (
     AnyProcess,
     NarrowProcess,
     Plan,
+    RecurrenceProcess,
     WidenProcess,
 )
 from .estimate import Multiplying
