@@ -65,13 +65,13 @@ class Slide:
         """The iteration that reads each beat of a frame."""
         turn = np.arange(self.arrive) - self.lead
         phase, place = np.divmod(turn, self.fetch)
-        later = max(self.lead, 0) + phase * self.steps + _paced(place, self.fetch, self.steps)
+        later = max(self.lead, 0) + phase * self.steps + paced(place, self.fetch, self.steps)
         return np.where(turn < 0, turn + max(self.lead, 0), later)
 
     def writes(self) -> Array:
         """The iteration that writes each beat that leaves."""
         phase = max(self.lead, 0) + np.arange(self.phases) * self.steps
-        return (phase[:, None] + _paced(np.arange(self.emit), self.emit, self.steps)).ravel()
+        return (phase[:, None] + paced(np.arange(self.emit), self.emit, self.steps)).ravel()
 
 
 def tap_groups(window: Window) -> tuple[int, ...]:
@@ -112,7 +112,7 @@ def slide(window: Window, image: tuple[int, int, int], lanes: int, taps: int) ->
     y = dilation_h * np.arange(0, kernel_h, rows)[None, :, None, None]
     fold = np.array(sorted({0, folds - 1}))
     shape = (out_w, kernel_h // rows, kernel_w // columns, folds)
-    when = _paced(np.arange(emit), emit, steps).reshape(shape)[..., fold]
+    when = paced(np.arange(emit), emit, steps).reshape(shape)[..., fold]
     needed = np.broadcast_to(inside.any(3, keepdims=True), when.shape)
 
     # Beats are counted from the first row of the first window, as if no row were missing.
@@ -145,7 +145,7 @@ def slide(window: Window, image: tuple[int, int, int], lanes: int, taps: int) ->
     )
 
 
-def _paced(index: Array, count: int, steps: int) -> Array:
+def paced(index: Array, count: int, steps: int) -> Array:
     """The iterations of ``count`` events, spread evenly over ``steps``, the last in the last."""
     return -(-(index + 1) * steps // count) - 1
 

@@ -201,10 +201,11 @@ class _Process:
         if process.transposed:
             banks, width = width, banks
         words = process.inner * process.columns // (banks * width)
-        self._buffer(width * b.width, words, banks)
+        halves = 2 if process.batches > 1 else 1  # one is read while the other arrives
+        self._buffer(width * b.width, halves * words, banks)
         self._buffer(fold.simd * a.width, process.inner // fold.simd)
         self.bill.select(fold.simd * a.width)
-        self.bill.control(8, counter_bits(max(process.rows, banks) * words))
+        self.bill.control(12, counter_bits(max(process.rows, banks) * words))
         self._post(process.post, fold.pe)
 
     def _window(self, process: WindowProcess) -> None:

@@ -34,7 +34,7 @@ from ..plan import (
     WidenProcess,
     WindowProcess,
 )
-from ..windows import slide
+from ..windows import paced, slide
 from .parts import Target
 from .pipeline import pipeline_depth
 
@@ -125,7 +125,7 @@ def loops(plan: Plan, process: AnyProcess) -> Iterator[Loop]:
         case GroupedProcess():
             yield _grouped(process)
         case MatMulProcess():
-            yield from _matmul(process, plan.streams[process.reads[1]].beats)
+            yield _matmul(process, plan.streams[process.reads[1]].beats)
         case WindowProcess():
             yield _window(process)
         case PoolProcess():
@@ -250,15 +250,25 @@ def _grouped(process: GroupedProcess) -> Loop:
     )
 
 
-def _matmul(process: MatMulProcess, beats: int) -> Iterator[Loop]:
+def _matmul(process: MatMulProcess, beats: int) -> Loop:
+    """The first right-hand side; then products, and the next one at an even pace meanwhile."""
     folds = process.inner // process.fold.simd
     groups = process.columns // process.fold.pe
-    kept = beats // process.batches
-    load = Loop(kept, {process.reads[1]: np.arange(kept)})
+    load = beats // process.batches
     multiply = _products(process, process.rows, folds, groups, process.reads[0])
-    for _ in range(process.batches):
-        yield load
-        yield multiply
+    phase = max(load, multiply.trips)
+    starts = load + phase * np.arange(process.batches)
+    later = (starts[:-1, None] + paced(np.arange(load), load, phase)).ravel()
+    left, right = process.reads
+    (result,) = process.writes
+    return Loop(
+        int(starts[-1]) + multiply.trips,
+        {
+            left: (starts[:, None] + multiply.reads[left]).ravel(),
+            right: np.concatenate([np.arange(load), later]),
+        },
+        {result: (starts[:, None] + multiply.writes[result]).ravel()},
+    )
 
 
 def _window(process: WindowProcess) -> Loop:

@@ -16,9 +16,12 @@ namespace lutra {
 //   Config: id, batches, n, k, m, transposed (whether b arrives as (m, k)), simd (products of a sum
 //           a cycle: lanes of a, and of b if transposed), pe (columns a cycle: lanes of out, and of
 //           b if not transposed), types a, b, acc, multiply (see multiply.h), post.
-// b is read in full and kept; then a row of a is kept while the columns need it.
-// Interval 1: nothing that is kept depends on what is recalled; b is written in one loop and read
-// in another; the sums are registers.
+// b is kept; a row of a is kept while the columns need it.
+//
+// Time: one loop.  First b of the first pair arrives; then, pair after pair, products are formed
+// while the next b arrives at an even pace, so that a pair takes as long as the longer of both.
+// Interval 1: what is kept comes from the streams and does not depend on what is recalled; the sums
+// are registers.
 template <typename Config>
 void matmul(
     hls::stream<ap_uint<Config::simd * Config::a::width> >& a,
@@ -36,51 +39,82 @@ void matmul(
     static const int LANES = Config::transposed ? Config::simd : Config::pe;
     typedef ap_uint<LANES * Config::b::width> b_beat;
 
-    b_beat kept_b[BANKS][ROWS];
+    // Two operands at most: the one that is used, and the one that arrives.
+    static const int HALVES = Config::batches > 1 ? 2 : 1;
+    static const int LOAD = BANKS * ROWS;
+    static const int MULTIPLY = Config::n * ROWS;
+    static const int PHASE = LOAD > MULTIPLY ? LOAD : MULTIPLY;
+
+    b_beat kept_b[BANKS][HALVES * ROWS];
 #pragma HLS ARRAY_PARTITION variable=kept_b type=complete dim=1
     ap_uint<Config::simd * Config::a::width> kept_a[FOLDS];
     acc_t acc[Config::pe];
 #pragma HLS ARRAY_PARTITION variable=acc type=complete dim=1
 
-    for (int batch = 0; batch < Config::batches; ++batch) {
-        int bank_in = 0;
-        int fold_in = 0;
-        int group_in = 0;
-        for (int i = 0; i < BANKS * ROWS; ++i) {
+    // Where the next beat of b goes: group * FOLDS + fold in its half.
+    int loaded = 0;
+    int half_in = 0;
+    int bank_in = 0;
+    int fold_in = 0;
+    int group_in = 0;
+    int place_in = 0;
+    int first_in = 0;  // of the group
+    int pace = 0;
+    // What is multiplied next.
+    int step = 0;
+    int half = 0;
+    int fold = 0;
+    int group = 0;
+    int row = 0;
+    for (int i = 0; i < LOAD + (Config::batches - 1) * PHASE + MULTIPLY; ++i) {
 #pragma HLS PIPELINE II=1 style=flp
+        bool leading = i < LOAD;
+        bool arrives = leading || LOAD == PHASE;
+        if (!arrives) {
+            pace += LOAD;
+            if (pace >= PHASE) {
+                pace -= PHASE;
+                arrives = true;
+            }
+        }
+        if (arrives && loaded < Config::batches) {
             b_beat arrived = b.read();
-            kept_b[bank_in][group_in * FOLDS + fold_in] = arrived;
+            kept_b[bank_in][half_in + place_in] = arrived;
+            bool last_bank = bank_in == BANKS - 1;
+            bool over = false;
             if (Config::transposed) {
                 if (fold_in < FOLDS - 1) {
                     ++fold_in;
+                    ++place_in;
                 } else {
                     fold_in = 0;
-                    if (bank_in < BANKS - 1) {
-                        ++bank_in;
-                    } else {
-                        bank_in = 0;
-                        ++group_in;
+                    bank_in = last_bank ? 0 : bank_in + 1;
+                    if (last_bank) {
+                        over = first_in == ROWS - FOLDS;
+                        first_in = over ? 0 : first_in + FOLDS;
                     }
+                    place_in = first_in;
                 }
             } else {
                 if (group_in < GROUPS - 1) {
                     ++group_in;
+                    place_in += FOLDS;
                 } else {
                     group_in = 0;
-                    if (bank_in < BANKS - 1) {
-                        ++bank_in;
-                    } else {
-                        bank_in = 0;
-                        ++fold_in;
+                    bank_in = last_bank ? 0 : bank_in + 1;
+                    if (last_bank) {
+                        over = fold_in == FOLDS - 1;
+                        fold_in = over ? 0 : fold_in + 1;
                     }
+                    place_in = fold_in;
                 }
             }
+            if (over) {
+                ++loaded;
+                half_in = half_in == 0 ? (HALVES - 1) * ROWS : 0;
+            }
         }
-        int fold = 0;
-        int group = 0;
-        int row = 0;
-        for (int i = 0; i < Config::n * ROWS; ++i) {
-#pragma HLS PIPELINE II=1 style=flp
+        if (!leading && step < MULTIPLY) {
             ap_uint<Config::simd * Config::a::width> x;
             if (group == 0) {
                 x = a.read();
@@ -91,7 +125,7 @@ void matmul(
             ap_uint<Config::pe * Config::simd * Config::b::width> factors;
             for (int bank = 0; bank < BANKS; ++bank) {
 #pragma HLS UNROLL
-                b_beat y = kept_b[bank][row];
+                b_beat y = kept_b[bank][half + row];
                 for (int i = 0; i < LANES; ++i) {
 #pragma HLS UNROLL
                     int place = Config::transposed ? bank * LANES + i : i * BANKS + bank;
@@ -129,6 +163,14 @@ void matmul(
             } else {
                 ++fold;
                 ++row;
+            }
+        }
+        if (!leading) {
+            if (step < PHASE - 1) {
+                ++step;
+            } else {
+                step = 0;
+                half = half == 0 ? (HALVES - 1) * ROWS : 0;
             }
         }
     }
