@@ -133,6 +133,14 @@ def test_published_reports_of_operators_lie_in_the_ranges(
     assert figure.low <= luts <= figure.high
 
 
+def test_published_fifos_lie_in_the_ranges() -> None:
+    for depth, luts, flip_flops, blocks in [(2, 68, 99, 0), (50, 68, 154, 2)]:
+        takes = stream_resources(Stream("s", Format(True, 32, 32), 1, 100, depth), ZYNQ)
+        assert takes.lut.low <= luts <= takes.lut.high
+        assert takes.ff.low <= flip_flops <= takes.ff.high
+        assert takes.bram18.low <= blocks <= takes.bram18.high
+
+
 # Published figures
 
 

@@ -7,7 +7,8 @@ itself.  What is expected is what logic synthesis makes of it alone.
 Sources: ``[R]`` published reports of Vitis HLS: a sum of w bits takes w + 7 LUTs, a comparison of
 17 bits 13, of 32 bits 18, one of two values of w bits takes w, one of 2, 3, 4, 5, 8 values of 8
 bits takes 9, 14, 20, 26, 43, one of 104 values of 27 bits 517, a product of 7 and 9 bits takes 50,
-one of 8 and 3 bits 41, a FIFO takes 99 FF; ``[F]`` FINN's formulas; ``[A]`` the architecture: a LUT
+one of 8 and 3 bits 41, a FIFO of two beats takes 99 FF, one of 50 beats of 32 bits 154 FF, about
+68 LUTs and 2 block RAMs; ``[F]`` FINN's formulas; ``[A]`` the architecture: a LUT
 has six inputs, or computes two functions of the same five, and every bit of a sum goes through one.
 """
 
@@ -47,6 +48,11 @@ def dsps(a: Format, b: Format, dsp_type: str) -> int:
         _pieces(first, wide) * _pieces(second, narrow),
         _pieces(second, wide) * _pieces(first, narrow),
     )
+
+
+def _halves(bits: int, words: int) -> int:
+    """Block RAMs of a memory if only half their width is used, as with two ports for both [R]."""
+    return math.ceil(bits / 18) * math.ceil(words / 1024)
 
 
 def _pieces(width: int, port: int) -> int:
@@ -193,14 +199,14 @@ class Bill:
             self.registers(0, bits, bits, count)
         else:
             blocks = count * bram18(bits, words)
-            self.blocks(blocks, blocks, blocks)
+            self.blocks(blocks, blocks, max(blocks, count * _halves(bits, words)))
 
     def fifo(self, bits: int, depth: int) -> None:
         """A FIFO: in shift registers two bits a LUT [A, F]."""
         address = math.ceil(math.log2(max(depth, 2)))
         if fifo_memory(bits, depth) == "bram":
             blocks = bram18(bits, depth)
-            self.blocks(blocks, blocks, blocks)
+            self.blocks(blocks, blocks, max(blocks, _halves(bits, depth)))
             self.logic(20 + 2 * address, 40 + 3 * address, 80 + 6 * address)
             self.registers(3 * address, 10 + 3 * address + bits, 99 + 4 * address + 2 * bits)
             return
