@@ -44,6 +44,10 @@ WIDEST = 4096
 MOST_OPERATIONS = 30_000
 """Additions, products and functions of single values that one function may have."""
 
+MOST_FACTORS = 512
+"""Most constants that one node's values are multiplied by as adders; of more it is left to HLS what
+it makes of each."""
+
 LUT_PRODUCT = 144
 """Bits of one operand times bits of the other up to which LUTs multiply, since they take a cycle
 and a DSP slice three."""
@@ -110,7 +114,8 @@ def is_sum(graph: FixedGraph, node: Node[FixedOp]) -> bool:
         case Dense() | Conv():
             return True
         case Mul():
-            return node.inputs[1] in graph.constants
+            factor = graph.constants.get(node.inputs[1])
+            return factor is not None and factor.size <= MOST_FACTORS
         case _:
             return False
 
@@ -142,10 +147,14 @@ def _operations(graph: FixedGraph, node: Node[FixedOp]) -> int:
     match node.op:
         case Flatten() | Reshape():
             return 0
-        case Dense() | Conv():
+        case Dense() | Conv() as op:
             weights = graph.constants[node.inputs[1]]
-            return (count_terms(weights) + 1) * (size // int(weights.shape[-1]))
-        case Mul() if node.inputs[1] in graph.constants:
+            outputs, groups = int(weights.shape[-1]), op.groups if isinstance(op, Conv) else 1
+            inputs = weights.size // outputs * groups
+            position = max(count_terms(weights), inputs) + 1
+            # What stands between the groups costs no adders, but memory while they are looked for.
+            return max(position * (size // outputs), inputs * outputs * (groups > 1) >> 7)
+        case Mul() if is_sum(graph, node):
             factor = graph.constants[node.inputs[1]]
             return (count_terms(factor) + 1) * (size // int(factor.size))
         case MatMul():

@@ -131,6 +131,12 @@ def settle(graph: FixedGraph, options: Options, goal: Goal | None) -> Estimate:
 
     if goal is None:
         return estimate(planned(graph, options), options.folding, options.target)
+    if options.parallel:
+        raise LutraError(
+            "a fully parallel design has no folding that could be chosen",
+            found="a target for the folding",
+            remedy="Leave out --parallel, or else --fps, --latency and --use",
+        )
     from .hls_templates.hardware.explore import explore  # not needed by most commands
 
     return explore(make, options.target, goal)

@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lutra.estimation import settle
 from lutra.frontend.errors import LutraError, ToolchainError
 from lutra.frontend.onnx.importer import load
-from lutra.frontend.ops import Array, Conv, Dense, Relu, Window
+from lutra.frontend.ops import Array, Conv, Dense, Mul, Relu, Window
 from lutra.frontend.storage import write_folder
 from lutra.hls_templates.adders import AdderGraph, Output, adder_graph, count_terms
 from lutra.hls_templates.folding import Fold, Folding
 from lutra.hls_templates.hardware.cycles import simulate
+from lutra.hls_templates.hardware.goal import Goal
 from lutra.hls_templates.hardware.parallel import Walk, parallel_depth
 from lutra.hls_templates.hardware.parts import Target, find_part
 from lutra.hls_templates.hardware.resources import process_resources
@@ -85,6 +87,26 @@ def x_nodes(graph: AdderGraph, x: Array) -> list[Array]:
     every = [Output(i, 0) for i in range(len(graph.bounds))]
     whole = dataclasses.replace(graph, outputs=tuple(every))
     return list(whole.forward(x).T)
+
+
+def test_many_factors_and_groups_are_bounded(tmp_path: Path) -> None:
+    """More factors than are looked at as a matrix; groups whose matrix would be mostly zeros."""
+    make = Maker((600,), Format(True, 6, 3))
+    products = make.add(Mul(), "x", make.constant(rng().integers(-9, 9, 600)))
+    graph = make.graph(make.cast(products, Format(True, 6, 6)))
+    design, process = design_of(graph)
+    assert process.sums == {}
+    assert parallel_depth(design, process, Target(ZYNQ, 5)) >= 1
+    x = rng().integers(-32, 31, (3, 600), endpoint=True)
+    values = Simulator(graph, keep=True).trace_raw(x)
+    path = write_parallel(graph, x, values["v1"], tmp_path / "factors")
+    with csim.compiled([path], find_headers(), WARNINGS) as binary:
+        assert csim.compare(graph, values, binary.run(graph, x)).first is None
+    make = Maker((1, 1, 4000), Format(True, 1, 1))
+    kernel = make.constant(np.ones((1, 1, 1, 4000)))
+    deep = make.graph(make.add(Conv(Window.of((1, 1)), 4000), "x", kernel))
+    with pytest.raises(ParallelError, match="too large"):
+        plan(deep, Folding(), parallel=True)
 
 
 def test_blocks_of_inputs_are_searched_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,6 +302,8 @@ def test_what_one_cycle_cannot_take_is_refused_by_name(monkeypatch: pytest.Monke
     assert MOST_OPERATIONS > 10_000
     with pytest.raises(LutraError, match="no layers to fold"):
         Options(folding=Folding({"v0": Fold(2)}), parallel=True)
+    with pytest.raises(LutraError, match="no folding that could be chosen"):
+        settle(small(), Options(parallel=True), Goal(fps=1))
 
 
 ZYNQ = find_part("xczu7ev-ffvc1156-2-e")
