@@ -202,6 +202,8 @@ def goal_options(function: Command) -> Command:
         given = [name for name, wish in wishes.items() if wish is not None]
         if given and options.folding.file is not None:
             raise click.UsageError(f"{given[0]} asks for a folding, and --fold gives one")
+        if given and options.parallel:
+            raise click.UsageError(f"{given[0]} asks for a folding, and --parallel leaves none")
         share = DEFAULT_USE if use is None else read_share(use)
         goal = Goal(fps, latency, share) if given else None
         return function(options=options, goal=goal, **rest)

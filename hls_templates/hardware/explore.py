@@ -29,6 +29,9 @@ POWERS = (2, 4, 8, 16, 32, 64)
 PRICES = (np.ones(len(KINDS)), *(0.02 + np.eye(len(KINDS))))
 """Of a load of each kind, where a search begins: all alike, then one dearer than the others."""
 
+NEIGHBOURS = 6
+"""Intervals below one that fits which are looked at as well."""
+
 SWEEPS = 20
 """Most times that all layers are looked at for one power."""
 
@@ -133,35 +136,34 @@ class Search:
         room = np.maximum(self.room, 1e-3)
         loads = [np.stack([choice.cost for choice in found]) / room for found in options.values()]
         rest = self.rest(interval) / room
-        best: tuple[list[int], Array] | None = None
-        for prices in PRICES:
-            found = _cheapest(rest, loads, prices)
-            if best is None or found[1].max() < best[1].max():
-                best = found
-            if best[1].max() <= 1:
-                break
-        assert best is not None
-        places, total = best
+        tried = [_cheapest(rest, loads, prices) for prices in PRICES]
+        places, total = min(tried, key=lambda found: (max(1, found[1].max()), _cost(found[1])))
         chosen = zip(options.items(), places, strict=True)
         return Fit({layer: choices[place] for (layer, choices), place in chosen}, total)
 
     def _options(self, points: list[Point], interval: int) -> list[Choice]:
-        """What is fast enough, without what has more lanes than another in both directions."""
+        """What is fast enough, without what has more lanes than another in both directions.
+
+        The widest stays: where all is unrolled, weights turn into wires and adders.
+        """
         narrow: dict[int, Point] = {}
-        for point in points:
-            fold = point.fold
-            banned = self.banned.get((point.layer, fold.pe, fold.simd), 0)
-            if max(point.period, banned) <= interval:
-                known = narrow.get(fold.simd)
-                if known is None or fold.pe < known.fold.pe:
-                    narrow[fold.simd] = point
-        found: list[Choice] = []
+        fast = [point for point in points if self._period(point) <= interval]
+        for point in fast:
+            known = narrow.get(point.fold.simd)
+            if known is None or point.fold.pe < known.fold.pe:
+                narrow[point.fold.simd] = point
+        kept = fast[-1:]
         least = math.inf
         for _, point in sorted(narrow.items()):
             if point.fold.pe < least:
                 least = point.fold.pe
-                found += point.choices
-        return found
+                kept.append(point)
+        return [choice for point in kept for choice in point.choices]
+
+    def _period(self, point: Point) -> int:
+        """Of the layer, and of the adaptors that are known to come with this fold."""
+        fold = point.fold
+        return max(point.period, self.banned.get((point.layer, fold.pe, fold.simd), 0))
 
     def cheapest(self, interval: int) -> Estimate | None:
         """The cheapest design with this interval, checked as a whole; None if there is none."""
@@ -218,7 +220,16 @@ class Search:
             fit = self.fit(interval)
             return fit is not None and fit.fits
 
-        return bisect_left(self.intervals, True, key=fits)
+        place = bisect_left(self.intervals, True, key=fits)
+        while place < len(self.intervals):  # what is chosen is not the very best everywhere
+            better = (
+                p for p in range(max(0, place - NEIGHBOURS), place) if fits(self.intervals[p])
+            )
+            first = next(better, place)
+            if first == place:
+                break
+            place = first
+        return place
 
     def _latency(self, interval: int) -> int:
         """Of the design that is chosen for an interval."""
@@ -325,6 +336,11 @@ def _cheapest(rest: Array, loads: list[Array], prices: Array) -> tuple[list[int]
         if total.max() <= 1:
             break
     return places, total
+
+
+def _cost(loads: Array) -> float:
+    """What a design costs that fits."""
+    return float((loads**2).sum())
 
 
 def _descend(total: Array, loads: list[Array], places: list[int], power: int) -> Array:
