@@ -45,6 +45,7 @@ from .options import (
     json_option,
     precision_options,
     project_option,
+    timed_option,
 )
 from .parts_list import list_parts, print_parts
 from .quantize.fixed import FixedGraph
@@ -52,6 +53,7 @@ from .quantize.fixed_onnx import load_fixed, save_fixed
 from .quantize.precision import Settings
 from .sim.report import accuracy_report
 from .sim.verify import project_model, verify_project
+from .timing import print_timing, time_project
 
 BAD, INTERRUPTED, UNREAD = 2, 130, 141
 """Exit statuses: bad use or input; Ctrl-C; nobody reads the output any more."""
@@ -343,9 +345,12 @@ cli.add_command(Later("estimate", ".estimation", "estimate_command"))
 )
 @click.argument("project", type=PATH)
 @file_option("--data", metavar="NPZ", help="Samples; the project's own vectors if left out.")
+@timed_option
 @ap_option
 @json_option
-def verify(project: Path, data: Path | None, ap_include: str | None, as_json: bool) -> int:
+def verify(
+    project: Path, data: Path | None, timed: bool, ap_include: str | None, as_json: bool
+) -> int:
     """Compile PROJECT with g++ and compare it with the simulator, bit for bit, and with float."""
     console = open_console(as_json=as_json)
     x = None
@@ -353,11 +358,14 @@ def verify(project: Path, data: Path | None, ap_include: str | None, as_json: bo
         x = workflow.read_samples(data, project_model(project).source).x
     with counting(console, *workflow.VERIFYING) as progress:
         result = verify_project(project, x=x, ap_include=ap_include, progress=progress)
+    timing = time_project(project, ap_include) if timed else None
     if as_json:
-        print_json(result.to_dict())
+        print_json(result.to_dict() | ({"timed": timing.to_dict()} if timing else {}))
     else:
         show.print_verification(result, console)
-    return 0 if result.passed else FAILED
+        if timing:
+            print_timing(timing, console)
+    return 0 if result.passed and (timing is None or timing.passed) else FAILED
 
 
 @cli.command(

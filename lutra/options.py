@@ -32,6 +32,11 @@ def file_option(*names: str, metavar: str, help: str, required: bool = False) ->
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+timed_option = click.option(
+    "--timed",
+    is_flag=True,
+    help="Also run it with a clock for each process, and compare with what is estimated.",
+)
 force_option = click.option(
     "--force", is_flag=True, help="Replace a project of Lutra's that stands at PROJECT."
 )

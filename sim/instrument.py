@@ -131,9 +131,9 @@ def timed_bench(text: str, file: str) -> str:
     Raises:
         ModelError: it is not the bench that Lutra writes.
     """
-    timed, count = _BENCH.subn(
-        r"(void)argc; return ::timed::bench< ::timed::\1<bench> >(argv);", text
-    )
+    ports = r"::timed::\1<bench>"
+    call = f"return ::timed::bench(argv, {ports}::in_values, &{ports}::run_values);"
+    timed, count = _BENCH.subn(f"(void)argc; {call}", text)
     if count != 1:
         raise ModelError("the test bench cannot be timed", file=file, remedy=REMEDY)
     return timed

@@ -85,7 +85,7 @@ def verify_project(
     find_compiler()
     headers = find_headers(ap_include)
     if x is None:
-        raw = _test_vectors(folder, model)
+        raw = test_vectors(folder, model)
     else:
         raw = Simulator(model.fixed, keep=[model.fixed.inputs[0].name]).trace(
             check_data(model.source, x)
@@ -126,8 +126,12 @@ def project_model(folder: Path) -> FixedModel:
     return load_fixed(folder / MODEL_FILE)
 
 
-def _test_vectors(folder: Path, model: FixedModel) -> Array:
-    """The project's own input vectors, raw, channels last."""
+def test_vectors(folder: Path, model: FixedModel) -> Array:
+    """The project's own input vectors, raw, channels last.
+
+    Raises:
+        ModelError: they cannot be read, or do not fit the network.
+    """
     (port,) = model.fixed.inputs
     file = folder / "tb" / "in.dat"
     try:

@@ -117,9 +117,10 @@ inline void write_report() {
     }
 }
 
-// Arguments: raw integers in, depths, raw integers out, report.
-template <typename Ports>
-int bench(char** argv) {
+// Arguments: raw integers in, depths, raw integers out, report.  `values` make a frame, and `run`
+// takes frames through the ports.
+inline int bench(char** argv, count values,
+                 bool (*run)(const lutra::integers&, count, lutra::integers&)) {
     lutra::integers inputs;
     lutra::integers outputs;
     if (!lutra::read_integers(argv[1], inputs)) {
@@ -127,8 +128,8 @@ int bench(char** argv) {
     }
     read_depths(argv[2]);
     the().report = argv[4];
-    the().frames = inputs.size() / Ports::in_values;
-    Ports::run_values(inputs, the().frames, outputs);
+    the().frames = inputs.size() / values;
+    run(inputs, the().frames, outputs);
     write_report();
     std::ofstream results(argv[3]);
     for (long long value : outputs) {

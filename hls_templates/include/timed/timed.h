@@ -14,7 +14,6 @@
 #include <cstdlib>
 #include <deque>
 #include <fstream>
-#include <functional>
 #include <iostream>
 #include <map>
 #include <string>
@@ -63,10 +62,21 @@ struct channel {
     count occupancy() const;
 };
 
+// What a process does in a frame: a function object, held so that compilers are quick about it.
+struct action {
+    void (*run)(void*);
+    void* what;
+
+    template <typename Function>
+    static void run_as(void* what) {
+        (*static_cast<Function*>(what))();
+    }
+};
+
 struct process {
     std::string name;
     cycle depth;
-    std::function<void()> call;
+    action call;
     cycle last;       // depth - 1 before the writes of the last iteration
     cycle gap;        // from there to the start of the next one, at least
     bool called;      // whether a call is over
@@ -80,7 +90,7 @@ struct process {
     std::map<std::pair<channel*, bool>, cycle> waited;  // for a place (true), or a beat
     ucontext_t context;
 
-    process(const std::string& name_, cycle depth_, const std::function<void()>& call_)
+    process(const std::string& name_, cycle depth_, const action& call_)
         : name(name_), depth(depth_), call(call_), last(0), gap(0), called(false),
           iterated(false), running(false), waits(0), for_place(false), finished(false) {}
 
@@ -110,8 +120,13 @@ struct world {
         channels.emplace_back(name, depth);
         return &channels.back();
     }
-    void add_process(const std::string& name, const std::vector<channel*>& streams,
-                     const std::function<void()>& call);
+    template <typename Function>
+    void add_process(const char* name, const std::vector<channel*>& streams, Function call) {
+        action held = {&action::run_as<Function>, new Function(call)};
+        add_action(name, streams, held);
+    }
+    void add_action(const std::string& name, const std::vector<channel*>& streams,
+                    const action& call);
     void run();
     void stopped(const process* first) const;
     void wake(process* which, const channel* stream, bool place) {
@@ -260,7 +275,7 @@ inline void process::end() {
 inline void process::run() {
     for (count frame = 0; frame < the().frames; ++frame) {
         iterated = false;
-        call();
+        call.run(call.what);
         called = true;
     }
     finished = true;
@@ -270,8 +285,8 @@ inline void run_fiber() { the().current->run(); }
 
 // The design
 
-inline void world::add_process(const std::string& name, const std::vector<channel*>& streams,
-                               const std::function<void()>& call) {
+inline void world::add_action(const std::string& name, const std::vector<channel*>& streams,
+                              const action& call) {
     std::map<std::string, cycle>::const_iterator found = process_depths.find(name);
     if (found == process_depths.end()) {
         fail("the depth of the process " + name + " is not known");
