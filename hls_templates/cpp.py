@@ -60,6 +60,8 @@ KERNELS = {
     "duplicate": "a fork: every beat to two streams",
     "enter": "words of the bus to beats",
     "leave": "beats to words of the bus",
+    "enter_frame": "a word of the bus that is a frame to a beat",
+    "leave_frame": "a beat that is a frame to a word of the bus",
     "parallel": "the whole network, a frame a cycle",
 }
 """What each kernel does, for the project's reader."""
@@ -388,9 +390,9 @@ class Writer:
             case DuplicateProcess():
                 kernel = "duplicate"
             case EnterProcess():
-                kernel = "enter"
+                kernel = "enter_frame" if process.whole else "enter"
             case LeaveProcess():
-                kernel = "leave"
+                kernel = "leave_frame" if process.whole else "leave"
             case ParallelProcess():
                 kernel = "parallel"
             case _:

@@ -308,6 +308,11 @@ class BusProcess(Process):
     beats: int
 
     @property
+    def whole(self) -> bool:
+        """Whether a frame is a word and a beat, so that one can pass each cycle."""
+        return self.words == self.beats == 1
+
+    @property
     def unit(self) -> int:
         """Values that always move together: they fill words as well as beats."""
         return math.gcd(self.values, self.lanes)

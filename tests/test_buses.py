@@ -120,6 +120,10 @@ def test_converters_never_wait_for_themselves(values: int, lanes: int, beats: in
         sizes = (values, lanes) if enters else (lanes, values)
         reads, writes = accesses(*sizes, *ends)
         found = schedule(plan(widened(6), Folding()), process, TARGET)
+        if process.whole:
+            assert (found.reads["a"].tolist(), found.writes["b"].tolist()) == ([0], [0])
+            assert (steps, found.period) == (1, 1)
+            continue
         assert (found.reads["a"] - 1).tolist() == reads
         assert (found.writes["b"] - 1).tolist() == writes
         assert steps == max(reads[-1], writes[-1]) + 1
@@ -160,7 +164,13 @@ def test_every_ratio_of_values_to_lanes(tmp_path: Path) -> None:
     cases = [
         (values, lanes, beats, width)
         for (values, lanes), beats, width in zip(
-            [*itertools.product((1, 2, 3, 4, 6), (1, 2, 3, 4, 9)), (8, 3), (16, 64), (5, 12)],
+            [
+                *itertools.product((1, 2, 3, 4, 6), (1, 2, 3, 4, 9)),
+                (8, 3),
+                (16, 64),
+                (5, 12),
+                (7, 4),
+            ],
             itertools.cycle((1, 2, 5, 7)),
             itertools.cycle((6, 8, 1, 3)),
             strict=False,
@@ -186,6 +196,7 @@ def test_every_ratio_of_values_to_lanes(tmp_path: Path) -> None:
             text += [f"    static const int {key} = {value};" for key, value in members.items()]
             text.append(f"    typedef lutra::axis_word<{8 * values}> word;\n}};")
         words = -(-lanes * beats // values)
+        suffix = "_frame" if enter.whole else ""
         text.append(f"""
 int check_{i}() {{
     hls::stream<ap_axiu<{8 * values}, 0, 0, 0> > in("in"), out("out");
@@ -202,8 +213,8 @@ int check_{i}() {{
             in.write(word);
         }}
     }}
-    for (int frame = 0; frame < 2; ++frame) lutra::enter<in_{i}>(in, beats);
-    for (int frame = 0; frame < 2; ++frame) lutra::leave<out_{i}>(beats, out);
+    for (int frame = 0; frame < 2; ++frame) lutra::enter{suffix}<in_{i}>(in, beats);
+    for (int frame = 0; frame < 2; ++frame) lutra::leave{suffix}<out_{i}>(beats, out);
     next = 1;
     for (int frame = 0; frame < 2; ++frame) {{
         for (int w = 0; w < {words}; ++w) {{

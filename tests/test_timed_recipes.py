@@ -17,6 +17,7 @@ from lutra.quantize.fixed_onnx import FixedModel
 from lutra.sim.timed import timed
 from lutra.sim.toolchain import find_headers
 
+from .test_buses import widened
 from .timed_designs import Design, differences, draw_folds, fixed, frames, untrained
 
 
@@ -41,12 +42,14 @@ def test_the_model_is_the_timed_run(recipe: str, tmp_path: Path) -> None:
 
 def test_other_ports(fixed_cnn: FixedModel, tmp_path: Path) -> None:
     """Words of AXI4-Stream and of memory, and a network that takes a frame a cycle."""
-    graph, mlp = fixed_cnn.fixed, fixed(untrained("digits-mlp"), 4)
+    graph, mlp, twice = fixed_cnn.fixed, fixed(untrained("digits-mlp"), 4), widened(6, 9)
     folding = Folding({"conv": Fold(2, 2)})
     designs = [
         Design(graph, Options(folding=folding, interface="axis", bus_bits=24), frames(graph)),
         Design(graph, Options(folding=folding, interface="m_axi", bus_bits=64), frames(graph)),
         Design(mlp, Options(parallel=True), frames(mlp)),
+        Design(twice, Options(parallel=True, interface="axis", bus_bits=72), frames(twice)),
+        Design(twice, Options(parallel=True, interface="m_axi", bus_bits=32), frames(twice)),
     ]
-    assert compare(designs, tmp_path) == [[], [], []]
-    assert designs[2].model().interval == 1
+    assert compare(designs, tmp_path) == [[]] * 5
+    assert [design.model().interval for design in designs[2:]] == [1, 1, 6]

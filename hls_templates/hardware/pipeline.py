@@ -104,6 +104,8 @@ class _Paths:
                 moment = self.clock.select(self._in(), process.factor)
             case DuplicateProcess():
                 moment = self._in()
+            case EnterProcess(whole=True) | LeaveProcess(whole=True):
+                moment = self._in()
             case EnterProcess() | LeaveProcess():
                 # Whether there is room, and then to which of the places.
                 moment = self.clock.add(self._in(), process.places.bit_length())

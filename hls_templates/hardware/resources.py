@@ -283,6 +283,9 @@ class _Process:
 
     def _bus(self, process: EnterProcess | LeaveProcess) -> None:
         """Units that are kept; each is one of those behind it, or of what has come."""
+        if process.whole:
+            self.bill.control(0, 1)
+            return
         words, lanes = process.values // process.unit, process.lanes // process.unit
         kept = process.places * process.unit * process.format.width
         self.bill.registers(kept, kept, kept)

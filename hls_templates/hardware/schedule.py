@@ -15,6 +15,7 @@ from ...frontend.ops import Array
 from ..plan import (
     AnyProcess,
     BelowMaxProcess,
+    BusProcess,
     ConcatProcess,
     DenseProcess,
     DuplicateProcess,
@@ -76,7 +77,7 @@ class Loop:
 
 def schedule(plan: Plan, process: AnyProcess, target: Target) -> Schedule:
     """When ``process`` touches its streams in a call that never waits."""
-    if isinstance(process, ParallelProcess):
+    if isinstance(process, ParallelProcess) or (isinstance(process, BusProcess) and process.whole):
         now = np.zeros(1, np.int64)
         reads, writes = dict.fromkeys(process.reads, now), dict.fromkeys(process.writes, now)
         return Schedule(process.name, pipeline_depth(plan, process, target), 1, reads, writes)

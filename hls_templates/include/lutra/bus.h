@@ -5,7 +5,8 @@
 //
 // enter and leave have interval 1 whatever the values of a word and the lanes of a beat: `unit`
 // values, which divide both, move together.  What a step adds goes behind what is held, at one of
-// few places; what a step takes is always the first.
+// few places; what a step takes is always the first.  Where a frame is a word and a beat, enter_frame
+// and leave_frame pass one each cycle.
 #ifndef LUTRA_BUS_H
 #define LUTRA_BUS_H
 
@@ -27,6 +28,29 @@ struct plain_word {
         return bits;
     }
 };
+
+// Value i of a word.
+template <typename Config>
+ap_uint<Config::width> get_value(const ap_uint<Config::bits>& word, int i) {
+#pragma HLS INLINE
+    ap_uint<Config::width> value =
+        word.range(i * Config::container + Config::width - 1, i * Config::container);
+    return value;
+}
+
+// Put a value into place i of a word, extended to its container.
+template <typename Config>
+void set_value(ap_uint<Config::bits>& word, int i, const ap_uint<Config::width>& value) {
+#pragma HLS INLINE
+    ap_int<Config::width> number = value;
+    ap_uint<Config::container> wide;
+    if (Config::is_signed) {
+        wide = number;
+    } else {
+        wide = value;
+    }
+    word.range((i + 1) * Config::container - 1, i * Config::container) = wide;
+}
 
 // Words of the bus become beats; what is left of a frame's last word is dropped.
 //   Config: word (its type, with bits and make), bits (of a word), values (a word), container and
@@ -54,8 +78,7 @@ void enter(hls::stream<typename Config::word::type>& in,
 #pragma HLS ARRAY_PARTITION variable=pieces type=complete dim=1
             for (int v = 0; v < Config::values; ++v) {
 #pragma HLS UNROLL
-                ap_uint<Config::width> value =
-                    bits.range(v * Config::container + Config::width - 1, v * Config::container);
+                ap_uint<Config::width> value = get_value<Config>(bits, v);
                 int low = v % Config::unit * Config::width;
                 pieces[v / Config::unit].range(low + Config::width - 1, low) = value;
             }
@@ -128,14 +151,7 @@ void leave(hls::stream<ap_uint<Config::width * Config::lanes> >& in,
                 ap_uint<piece> first = kept[v / Config::unit];
                 int low = v % Config::unit * Config::width;
                 ap_uint<Config::width> value = first.range(low + Config::width - 1, low);
-                ap_int<Config::width> number = value;
-                ap_uint<Config::container> wide;
-                if (Config::is_signed) {
-                    wide = number;
-                } else {
-                    wide = value;
-                }
-                bits.range((v + 1) * Config::container - 1, v * Config::container) = wide;
+                set_value<Config>(bits, v, value);
             }
             typename Config::word::type word = Config::word::make(bits, i == Config::steps - 1);
             out.write(word);
@@ -146,6 +162,40 @@ void leave(hls::stream<ap_uint<Config::width * Config::lanes> >& in,
             held = held > take ? held - take : 0;
         }
     }
+}
+
+// A word that is a frame becomes a beat, one each cycle.
+//   Config: as for enter.
+template <typename Config>
+void enter_frame(hls::stream<typename Config::word::type>& in,
+                 hls::stream<ap_uint<Config::width * Config::lanes> >& out) {
+#pragma HLS PIPELINE II=1 style=flp
+    typename Config::word::type word = in.read();
+    ap_uint<Config::bits> bits = Config::word::bits(word);
+    ap_uint<Config::width * Config::lanes> beat;
+    for (int v = 0; v < Config::lanes; ++v) {
+#pragma HLS UNROLL
+        ap_uint<Config::width> value = get_value<Config>(bits, v);
+        beat.range((v + 1) * Config::width - 1, v * Config::width) = value;
+    }
+    out.write(beat);
+}
+
+// A beat that is a frame becomes a word, one each cycle.
+//   Config: as for leave.
+template <typename Config>
+void leave_frame(hls::stream<ap_uint<Config::width * Config::lanes> >& in,
+                 hls::stream<typename Config::word::type>& out) {
+#pragma HLS PIPELINE II=1 style=flp
+    ap_uint<Config::width * Config::lanes> beat = in.read();
+    ap_uint<Config::bits> bits = 0;
+    for (int v = 0; v < Config::lanes; ++v) {
+#pragma HLS UNROLL
+        ap_uint<Config::width> value = beat.range((v + 1) * Config::width - 1, v * Config::width);
+        set_value<Config>(bits, v, value);
+    }
+    typename Config::word::type word = Config::word::make(bits, true);
+    out.write(word);
 }
 
 // The words of all frames from memory, as one burst.
