@@ -10,6 +10,7 @@ from dataclasses import replace
 from ..quantize.fixed import FixedGraph
 from .bus import BYTE, Bus
 from .clusters import Part
+from .folding import FoldingError
 from .names import Names
 from .plan import (
     AnyProcess,
@@ -24,6 +25,9 @@ from .plan import (
 )
 
 DEFAULT_DEPTH = 2
+
+MOST_PLACES = 4096
+"""Elements up to which an array is split into registers: older tools fail beyond."""
 
 
 class Wiring:
@@ -144,18 +148,24 @@ class Wiring:
         words = self.names.fresh(f"{stream}_words")
         self.streams[words] = Stream(words, BYTE, bus.bits // BYTE.width, count, DEFAULT_DEPTH)
         enters = kind is EnterProcess
-        self.processes.append(
-            kind(
-                self.names.fresh(f"{stream}_{'enter' if enters else 'leave'}"),
-                port,
-                (words,) if enters else (stream,),
-                (stream,) if enters else (words,),
-                bus,
-                beats.format,
-                values,
-                count,
-                beats.lanes,
-                beats.beats,
-            )
+        process = kind(
+            self.names.fresh(f"{stream}_{'enter' if enters else 'leave'}"),
+            port,
+            (words,) if enters else (stream,),
+            (stream,) if enters else (words,),
+            bus,
+            beats.format,
+            values,
+            count,
+            beats.lanes,
+            beats.beats,
         )
+        if process.places > MOST_PLACES:
+            raise FoldingError(
+                f"too many pieces between the words and the beats of '{port}'",
+                found=f"{values} values a word, {beats.lanes} a beat",
+                expected=f"sizes with a common divisor, of at most {MOST_PLACES} pieces together",
+                remedy="Choose another width with --bus",
+            )
+        self.processes.append(process)
         return words

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lutra.frontend.errors import LutraError
+from lutra.frontend.ops import Relu
 from lutra.hls_templates.bus import Bus, container
-from lutra.hls_templates.folding import Fold, Folding
+from lutra.hls_templates.folding import Fold, Folding, FoldingError
+from lutra.hls_templates.hardware.estimate import estimate
 from lutra.hls_templates.hardware.parts import Target, find_part
 from lutra.hls_templates.hardware.resources import process_resources
 from lutra.hls_templates.hardware.schedule import schedule
@@ -74,6 +76,14 @@ def test_a_bus_narrower_than_a_value_is_refused(fixed_cnn: FixedModel) -> None:
     assert plan(fixed_cnn.fixed, Folding(), Bus("axis", 8)).bus == Bus("axis", 8)
 
 
+def test_sizes_that_go_together_badly_are_refused() -> None:
+    make = Maker((4096,), Format(False, 1, 1))
+    graph = make.graph(make.add(Relu(), "x"))
+    with pytest.raises(FoldingError, match=r"3 values a word, 4096 a beat.*another width"):
+        plan(graph, Folding(), Bus("axis", 24), parallel=True)
+    assert plan(graph, Folding(), Bus("axis", 32), parallel=True).processes
+
+
 def widened(width: int, values: int = 6) -> FixedGraph:
     """A network that doubles its values."""
     make = Maker((values,), Format(True, width, width))
@@ -128,6 +138,13 @@ def test_converters_never_wait_for_themselves(values: int, lanes: int, beats: in
         assert (found.writes["b"] - 1).tolist() == writes
         assert steps == max(reads[-1], writes[-1]) + 1
         assert steps - max(ends) <= 1
+
+
+@pytest.mark.parametrize(("bits", "interval"), [(72, 1), (24, 6)])
+def test_frames_of_one_word_pass_each_cycle(bits: int, interval: int) -> None:
+    """A fully parallel network of nine values, behind one word for all of them, or three words."""
+    design = plan(widened(6, 9), NONE, Bus("axis", bits), parallel=True)
+    assert estimate(design, NONE, TARGET).interval == interval
 
 
 @pytest.mark.parametrize("bits", [8, 24, 64, 1016])

@@ -203,9 +203,10 @@ class Estimate:
 
 
 def estimate(plan: Plan, folding: Folding, target: Target) -> Estimate:
-    """Run a design with FIFOs that hold a frame, and count what it takes."""
+    """Run a design with FIFOs that hold a frame, and two beats at least, and count what it takes."""
     timings = schedules(plan, target)
-    run = simulate(plan, timings, 3, {name: s.beats for name, s in plan.streams.items()})
+    room = {name: max(s.beats, s.depth) for name, s in plan.streams.items()}
+    run = simulate(plan, timings, 3, room)
     writer = Writer(plan)
     ports = {*plan.inputs, *plan.outputs}
     return Estimate(

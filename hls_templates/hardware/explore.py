@@ -236,7 +236,7 @@ class Search:
         fit = self.fit(interval)
         assert fit is not None
         plan = self.make(fit.folding)
-        room = {name: stream.beats for name, stream in plan.streams.items()}
+        room = {name: max(s.beats, s.depth) for name, s in plan.streams.items()}
         return simulate(plan, schedules(plan, self.target), 1, room).latency
 
     def _ban(self, found: Estimate, interval: int) -> bool:
