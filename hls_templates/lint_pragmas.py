@@ -144,7 +144,7 @@ def check_pragmas(name: str, text: str) -> Iterator[Finding]:
             if words[2] not in RULES:
                 continue
         if words[2] not in RULES:
-            yield Finding(name, number, "there is no such pragma", line)
+            yield Finding(name, number, "no rule is known for this pragma", line)
             continue
         options = dict(word.partition("=")[::2] for word in words[3:])
         named, rule = RULES[words[2]]

@@ -57,7 +57,7 @@ STREAM = "#pragma HLS STREAM variable=relu depth=2"
         (POOL, PIPELINE, "#pragma HLS PIPELINE II=0 style=flp", "II must be given"),
         (POOL, PIPELINE, "#pragma HLS PIPELINE II=1", "style must be given"),
         (POOL, PIPELINE, "#pragma HLS PIPELINE II=1 style=fast", "style must be given"),
-        (POOL, UNROLL, "#pragma HLS UNWIND", "there is no such pragma"),
+        (POOL, UNROLL, "#pragma HLS UNWIND", "no rule is known for this pragma"),
         (POOL, UNROLL, "#pragma GCC unroll 4", "a pragma is HLS's"),
         (
             POOL,
