@@ -203,7 +203,7 @@ class Estimate:
 
 
 def estimate(plan: Plan, folding: Folding, target: Target) -> Estimate:
-    """Run a design with FIFOs that hold a frame, and two beats at least, and count what it takes."""
+    """Run a design with FIFOs that hold a frame, or two beats, and count what it takes."""
     timings = schedules(plan, target)
     room = {name: max(s.beats, s.depth) for name, s in plan.streams.items()}
     run = simulate(plan, timings, 3, room)
