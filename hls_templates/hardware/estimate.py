@@ -202,11 +202,14 @@ class Estimate:
         }
 
 
-def estimate(plan: Plan, folding: Folding, target: Target) -> Estimate:
-    """Run a design with FIFOs that hold a frame, or two beats, and count what it takes."""
+def estimate(plan: Plan, folding: Folding, target: Target, frames: int = 3) -> Estimate:
+    """Run a design with FIFOs that hold a frame, or two beats, and count what it takes.
+
+    With one frame the interval is not known.
+    """
     timings = schedules(plan, target)
     room = {name: max(s.beats, s.depth) for name, s in plan.streams.items()}
-    run = simulate(plan, timings, 3, room)
+    run = simulate(plan, timings, frames, room)
     writer = Writer(plan)
     ports = {*plan.inputs, *plan.outputs}
     return Estimate(

@@ -77,20 +77,17 @@ def explore(make: Planner, target: Target, goal: Goal) -> Estimate:
         TargetError: nothing meets it; the message says what would be possible, and what forbids it.
     """
     search = Search(make, target, goal)
-    if goal.fps is None and goal.latency is None:
-        found = search.fastest()
-        if found is None:
-            raise search.refusal(search.slowest)
-        return found
     interval = search.slowest
     if goal.fps is not None:
         interval = math.floor(1e9 / (target.clock * goal.fps))
     if goal.latency is not None:
-        return search.quick(interval, math.floor(goal.latency * 1000 / target.clock))
-    found = search.cheapest(interval)
-    if found is None:
-        raise search.refusal(interval)
-    return found
+        draft = search.quick(interval, math.floor(goal.latency * 1000 / target.clock))
+    else:
+        found = search.fastest() if goal.fps is None else search.cheapest(interval)
+        if found is None:
+            raise search.refusal(interval)
+        draft = found
+    return search.checked(draft)
 
 
 class Search:
@@ -166,24 +163,41 @@ class Search:
         return max(point.period, self.banned.get((point.layer, fold.pe, fold.simd), 0))
 
     def cheapest(self, interval: int) -> Estimate | None:
-        """The cheapest design with this interval, checked as a whole; None if there is none."""
+        """The cheapest design with this interval, run for a frame; None if there is none."""
         for _ in range(CORRECTIONS):
             fit = self.fit(interval)
             if fit is None or (not fit.fits and interval in self.rests):
                 return None
-            found = estimate(self.make(fit.folding), fit.folding, self.target)
-            self.rests[interval] = totals(found) - fit.cost
-            if self._ban(found, interval):
+            draft = estimate(self.make(fit.folding), fit.folding, self.target, 1)
+            self.rests[interval] = totals(draft) - fit.cost
+            if self._ban(draft, interval):
                 continue
-            if found.interval > interval:
-                self.obstacle = found.bottleneck.process
+            if draft.bottleneck.period > interval:
+                self.obstacle = draft.bottleneck.process
                 return None
-            if (totals(found) <= self.room).all():
-                return found
+            if (totals(draft) <= self.room).all():
+                return draft
         return None
 
+    def checked(self, draft: Estimate) -> Estimate:
+        """The same design, run until frames leave at an even pace.
+
+        Raises:
+            TargetError: it is slower than its slowest process.
+        """
+        found = estimate(self.make(draft.folding), draft.folding, self.target)
+        if found.interval > draft.bottleneck.period:
+            raise TargetError(
+                "the processes of this design hold each other up",
+                node=found.bottleneck.process.layer,
+                found=f"an interval of {found.interval:,} cycles",
+                expected=f"{draft.bottleneck.period:,} cycles",
+                remedy="Ask for fewer frames/s, or edit a folding by hand",
+            )
+        return found
+
     def fastest(self) -> Estimate | None:
-        """The design with the smallest interval that fits, checked as a whole; None if not even the
+        """The design with the smallest interval that fits, run for a frame; None if not even the
         smallest fits."""
         for _ in range(CORRECTIONS):
             place = self._first()
@@ -195,8 +209,7 @@ class Search:
         return None
 
     def quick(self, interval: int, latency: int) -> Estimate:
-        """The cheapest design with at most this interval and latency, in cycles, checked as a
-        whole.
+        """The cheapest design with at most this interval and latency, in cycles, run for a frame.
 
         Raises:
             TargetError: there is none.
@@ -207,7 +220,8 @@ class Search:
         late = bisect_left(
             self.intervals[least:most], True, key=lambda i: self._latency(i) > latency
         )
-        for place in reversed(range(least, least + late)):
+        places = range(least + late - 1, least - 1, -1)
+        for place in (*places[:CORRECTIONS], *places[-1:]):
             found = self.cheapest(self.intervals[place])
             if found is not None and found.latency <= latency:
                 return found
@@ -322,7 +336,7 @@ class Search:
         best = self.fastest()
         if best is None:
             return "does not fit even with one multiplier a layer"
-        return f"{best.frames_a_second:,.0f} frames/s at most"
+        return f"{1e9 / (best.bottleneck.period * self.target.clock):,.0f} frames/s at most"
 
 
 def _cheapest(rest: Array, loads: list[Array], prices: Array) -> tuple[list[int], Array]:
