@@ -159,8 +159,7 @@ class _Builder:
 
     def __init__(self, weights: Array, bias: Array, low: int, high: int) -> None:
         self.inputs, self.count = weights.shape
-        values = dict.fromkeys(int(b) for b in bias if b)
-        self.constants = tuple(values) or (0,)
+        self.constants = tuple(dict.fromkeys([*(int(b) for b in bias), 0]))
         self.places: dict[int, int] = {
             value: self.inputs + i for i, value in enumerate(self.constants)
         }
@@ -239,7 +238,7 @@ class _Builder:
         for o in range(self.count):
             terms = [term for block in self.rows for term in block[o]]
             if self.bias[o] or not terms:
-                terms.append(Term(0, self._constant(self.bias[o]), 1))
+                terms.append(Term(0, self.places[self.bias[o]], 1))
             outputs.append(self._tree(terms))
         return AdderGraph(
             self.inputs,
@@ -250,15 +249,6 @@ class _Builder:
             tuple(self.levels),
         )
 
-    def _constant(self, value: int) -> int:
-        if value not in self.places:  # a sum of nothing
-            self.places[value] = self._zero()
-        return self.places[value]
-
-    def _zero(self) -> int:
-        """A node that is 0, from a constant that is there."""
-        return self.add(Adder(self.inputs, 0, self.inputs, 0, True))
-
     def _tree(self, terms: Iterable[Term]) -> Output:
         heap = [(self.levels[term.node], term) for term in terms]
         heapq.heapify(heap)
@@ -268,7 +258,7 @@ class _Builder:
             heapq.heappush(heap, (self.levels[joined.node], joined))
         ((_, term),) = heap
         if term.sign < 0:
-            return Output(self.add(Adder(self._constant(0), 0, term.node, term.shift, True)), 0)
+            return Output(self.add(Adder(self.places[0], 0, term.node, term.shift, True)), 0)
         return Output(term.node, term.shift)
 
     def _bounds(self) -> Iterator[tuple[int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import re
@@ -17,7 +16,7 @@ from lutra.frontend.errors import LutraError, ToolchainError
 from lutra.frontend.onnx.importer import load
 from lutra.frontend.ops import Array, Conv, Dense, Mul, Relu, Window
 from lutra.frontend.storage import write_folder
-from lutra.hls_templates.adders import AdderGraph, Output, adder_graph, count_terms
+from lutra.hls_templates.adders import count_terms
 from lutra.hls_templates.folding import Fold, Folding
 from lutra.hls_templates.hardware.cycles import simulate
 from lutra.hls_templates.hardware.goal import Goal
@@ -42,103 +41,11 @@ from lutra.sim.toolchain import find_headers
 
 from .cases import CASES, ROUNDED
 from .fixed_graphs import Maker
+from .test_adders import rng, sparse
 from .test_csim import lowered
 from .test_processes import NETWORKS, WARNINGS, values_of
 
 EIGHT = Format(True, 8, 3)
-
-
-def rng() -> np.random.Generator:
-    return np.random.default_rng(11)
-
-
-def sparse(inputs: int, outputs: int, bits: int = 6, zeros: float = 0.5) -> Array:
-    """Weights of which about so many are zero."""
-    high = 1 << bits - 1
-    weights = rng().integers(-high, high, (inputs, outputs))
-    return np.where(rng().random((inputs, outputs)) < zeros, 0, weights)
-
-
-def wrong_sums(graph: AdderGraph, weights: Array, bias: Array) -> int:
-    x = rng().integers(-100, 100, (40, len(weights)))
-    return int(np.count_nonzero(graph.forward(x) != x @ weights + bias))
-
-
-@pytest.mark.parametrize(
-    ("inputs", "outputs", "bits", "zeros"),
-    [(1, 1, 2, 0), (1, 6, 9, 0), (9, 1, 6, 0.3), (12, 10, 6, 0.4), (30, 20, 16, 0), (5, 4, 3, 1)],
-)
-def test_adders_compute_products_with_a_matrix(
-    inputs: int, outputs: int, bits: int, zeros: float
-) -> None:
-    weights = sparse(inputs, outputs, bits, zeros)
-    for bias in (np.zeros(outputs, np.int64), rng().integers(-9, 9, outputs)):
-        graph = adder_graph(weights, bias, -100, 99)
-        assert wrong_sums(graph, weights, bias) == 0
-        assert len(graph.adders) <= count_terms(weights) + outputs
-        rows = x_nodes(graph, rng().integers(-100, 100, (200, inputs)))
-        for (low, high), values in zip(graph.bounds, rows, strict=True):
-            assert low <= values.min()
-            assert values.max() <= high
-
-
-def x_nodes(graph: AdderGraph, x: Array) -> list[Array]:
-    """The values of every node."""
-    every = [Output(i, 0) for i in range(len(graph.bounds))]
-    whole = dataclasses.replace(graph, outputs=tuple(every))
-    return list(whole.forward(x).T)
-
-
-def test_many_factors_and_groups_are_bounded(tmp_path: Path) -> None:
-    """More factors than are looked at as a matrix; groups whose matrix would be mostly zeros."""
-    make = Maker((600,), Format(True, 6, 3))
-    products = make.add(Mul(), "x", make.constant(rng().integers(-9, 9, 600)))
-    graph = make.graph(make.cast(products, Format(True, 6, 6)))
-    design, process = design_of(graph)
-    assert process.sums == {}
-    assert parallel_depth(design, process, Target(ZYNQ, 5)) >= 1
-    x = rng().integers(-32, 31, (3, 600), endpoint=True)
-    values = Simulator(graph, keep=True).trace_raw(x)
-    path = write_parallel(graph, x, values["v1"], tmp_path / "factors")
-    with csim.compiled([path], find_headers(), WARNINGS) as binary:
-        assert csim.compare(graph, values, binary.run(graph, x)).first is None
-    make = Maker((1, 1, 4000), Format(True, 1, 1))
-    kernel = make.constant(np.ones((1, 1, 1, 4000)))
-    deep = make.graph(make.add(Conv(Window.of((1, 1)), 4000), "x", kernel))
-    with pytest.raises(ParallelError, match="too large"):
-        plan(deep, Folding(), parallel=True)
-
-
-def test_blocks_of_inputs_are_searched_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large matrix costs time in proportion to its terms, and is as right."""
-    monkeypatch.setattr("lutra.hls_templates.adders.MOST_PAIRS", 200)
-    weights, bias = sparse(40, 6), rng().integers(-9, 9, 6)
-    graph = adder_graph(weights, bias, -100, 99)
-    assert wrong_sums(graph, weights, bias) == 0
-    assert len(graph.adders) < count_terms(weights)
-
-
-def test_a_pair_of_terms_is_computed_once_and_the_path_is_as_short_as_without() -> None:
-    graph = adder_graph(np.array([[5, 10], [-3, -6]]), np.array([0, 0]), -8, 7)
-    assert len(graph.adders) == 3  # 5 x - 3 y, of which the other is the double
-    weights = sparse(32, 32, 6, 0.3)
-    graph = adder_graph(weights, np.zeros(32, np.int64), -8, 7)
-    longest = max(count_terms(weights[:, o]) for o in range(32))
-    assert max(graph.levels) == (longest - 1).bit_length()
-    assert len(graph.adders) < 0.75 * (count_terms(weights) - 32)
-
-
-def test_a_wrong_adder_is_a_wrong_sum() -> None:
-    """Each adder matters: with any of them changed the sums differ."""
-    weights, bias = sparse(6, 5), np.arange(5)
-    graph = adder_graph(weights, bias, -100, 99)
-    for i, adder in enumerate(graph.adders):
-        for changed in (
-            adder._replace(left_shift=adder.left_shift + 1),
-            adder._replace(negative=not adder.negative),
-        ):
-            broken = (*graph.adders[:i], changed, *graph.adders[i + 1 :])
-            assert wrong_sums(dataclasses.replace(graph, adders=broken), weights, bias)
 
 
 def fits(graph: FixedGraph) -> bool:
@@ -175,8 +82,7 @@ def test_every_process_is_computed_in_one_cycle_too(tmp_path: Path) -> None:
 
 
 LOWERED = """
-    conv_same conv_groups max_pool_overlap_pad average_pool_1d softmax_rows prelu layer_norm
-    matmul_heads mul_row add_constant_position concat_time upsample quantize_channels
+    conv_groups softmax_rows layer_norm matmul_heads add_constant_position quantize_channels
 """
 """Cases that stand for what lowering makes of all of them."""
 
@@ -261,6 +167,26 @@ def test_broken_text_is_found(tmp_path: Path) -> None:
             assert csim.compare(graph, values, binary.run(graph, x, i)).first is not None
         with pytest.raises(ToolchainError, match="another number of values"):
             binary.run(graph, x, 3)
+
+
+def test_many_factors_and_groups_are_bounded(tmp_path: Path) -> None:
+    """More factors than are looked at as a matrix; groups whose matrix would be mostly zeros."""
+    make = Maker((600,), Format(True, 6, 3))
+    products = make.add(Mul(), "x", make.constant(rng().integers(-9, 9, 600)))
+    graph = make.graph(make.cast(products, Format(True, 6, 6)))
+    design, process = design_of(graph)
+    assert process.sums == {}
+    assert parallel_depth(design, process, Target(ZYNQ, 5)) >= 1
+    x = rng().integers(-32, 31, (3, 600), endpoint=True)
+    values = Simulator(graph, keep=True).trace_raw(x)
+    path = write_parallel(graph, x, values["v1"], tmp_path / "factors")
+    with csim.compiled([path], find_headers(), WARNINGS) as binary:
+        assert csim.compare(graph, values, binary.run(graph, x)).first is None
+    make = Maker((1, 1, 4000), Format(True, 1, 1))
+    kernel = make.constant(np.ones((1, 1, 1, 4000)))
+    deep = make.graph(make.add(Conv(Window.of((1, 1)), 4000), "x", kernel))
+    with pytest.raises(ParallelError, match="too large"):
+        plan(deep, Folding(), parallel=True)
 
 
 def test_the_checker_knows_a_pipelined_top(tmp_path: Path) -> None:
