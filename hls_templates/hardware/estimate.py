@@ -27,6 +27,10 @@ from .ports import port_resources
 from .resources import process_resources, stream_resources
 from .schedule import Schedule, schedules
 
+FRAMES = 8
+"""Frames that are run.  A design whose FIFOs delay nothing gets to the interval of its slowest
+process, which is known without more of them."""
+
 Multiplying = DenseProcess | GroupedProcess | MatMulProcess | RecurrenceProcess
 
 
@@ -109,8 +113,9 @@ class Estimate:
 
     @property
     def interval(self) -> int:
-        """Cycles between frames."""
-        return self.run.interval
+        """Cycles between frames: as the last ones of the run were apart, but not less than the
+        slowest process takes, which in the end sets the pace."""
+        return max(self.run.interval, self.bottleneck.period)
 
     @property
     def latency_us(self) -> float:
@@ -202,7 +207,7 @@ class Estimate:
         }
 
 
-def estimate(plan: Plan, folding: Folding, target: Target, frames: int = 3) -> Estimate:
+def estimate(plan: Plan, folding: Folding, target: Target, frames: int = FRAMES) -> Estimate:
     """Run a design with FIFOs that hold a frame, or two beats, and count what it takes.
 
     With one frame the interval is not known.
