@@ -3,6 +3,7 @@
 #   make demo      train a CNN on handwritten digits and take it to verified HLS C++, in demo-out/
 #   make test      run the tests             (PYTEST_ARGS="-k cast" is passed on)
 #   make lint      ruff and mypy
+#   make cpp       the generated C++ under g++ and clang++: warnings, sanitizers, values
 #   make bench     speed against other tools (TORCH: the requirement that installs PyTorch)
 #   make interop   values and gradients against PyTorch's, quantised models against qonnx's, and the
 #                  C++ of every model that PyTorch exported
@@ -21,7 +22,7 @@ TORCH ?= torch==2.13.0
 
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench interop accuracy fuzz clean
+.PHONY: demo test lint cpp bench interop accuracy fuzz clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -34,6 +35,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy lutra tests
+
+cpp: $(VENV)/.test
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_cpp_quality.py $(PYTEST_ARGS)
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.bench
