@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lutra.hls_templates.folding import Folding
 from lutra.hls_templates.hardware.cycles import occupancy, run, simulate
 from lutra.hls_templates.hardware.deadlock import DeadlockError, find_deadlock, in_rings
+from lutra.hls_templates.hardware.depths import size_fifos
 from lutra.hls_templates.hardware.flow import Flow, Network
 from lutra.hls_templates.hardware.parts import Target, find_part
 from lutra.hls_templates.hardware.schedule import Schedule, schedules
@@ -115,7 +116,7 @@ def test_a_ring_of_waits_is_named() -> None:
         call("join", 4, 13, a=every, b=[5, 6, 7, 8], to_y=[8]),
     ]
     network = Network(calls)
-    assert in_rings(network) == {"a", "b"}
+    assert in_rings(network.ends()) == {"a", "b"}
     with pytest.raises(DeadlockError) as caught:
         run(network, {"a": 3, "b": 3})
     assert "fork waits for room in b, from join" in str(caught.value)
@@ -133,8 +134,9 @@ def test_occupancy_is_that_of_places() -> None:
 
 
 def test_a_network_is_simulated(fixed_cnn: FixedModel) -> None:
-    design = plan(fixed_cnn.fixed, Folding())
-    calls = schedules(design, Target(find_part("KV260"), 5.0))
+    target = Target(find_part("KV260"), 5.0)
+    design = size_fifos(plan(fixed_cnn.fixed, Folding()), target)
+    calls = schedules(design, target)
     found = simulate(design, calls)
     assert found.steady
     assert found.interval == max(item.period for item in calls.values())
@@ -208,12 +210,12 @@ def test_a_deeper_fifo_delays_nothing(seed: int, size: int, data: st.DataObject)
 def test_streams_on_rings_are_those_whose_loss_parts_nothing() -> None:
     for seed in range(60):
         network = Network(random_calls(seed, 6))
-        pairs = {n: (network.writer[n][0], network.reader[n][0]) for n in network.streams}
+        pairs = network.ends()
         expected = {name for name in pairs if _joined(pairs, name)}
-        assert in_rings(network) == expected
+        assert in_rings(network.ends()) == expected
 
 
-def _joined(pairs: dict[str, tuple[int, int]], without: str) -> bool:
+def _joined(pairs: dict[str, tuple[str, str]], without: str) -> bool:
     """Whether the ends of a stream are joined by others."""
     start, goal = pairs[without]
     found = {start}

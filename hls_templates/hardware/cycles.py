@@ -71,8 +71,7 @@ def run(network: Network, depths: Mapping[str, int], frames: int | None = None) 
     beats = sum(map(network.beats, (*network.streams, *network.inputs, *network.outputs)))
     most = frames or max(3, min(MOST_FRAMES, MOST_BEATS // beats))
     interval, same = 0, 0
-    memory = 1 + max((flow.depths[name] // network.beats(name) for name in flow.depths), default=0)
-    while flow.frames < most and same < memory:
+    while flow.frames < most and same < flow.memory:
         flow.step()
         rates = flow.rates()
         agreed = rates is not None and len(set(rates)) == 1
@@ -86,7 +85,7 @@ def run(network: Network, depths: Mapping[str, int], frames: int | None = None) 
         len(finish),
         finish[0],
         interval,
-        same >= memory,
+        same >= flow.memory,
         tuple(finish),
         {name: occupancy(*_times(flow, name)) for name in network.streams},
         {item.name: flow.stall(i) for i, item in enumerate(network.actors)},
@@ -106,7 +105,13 @@ def occupancy(written: Array, read: Array, least: int = 1) -> int:
     """The places that a FIFO needs, at least ``least``, for beats that are written and read then:
     beat k can be written after beat k - places was read."""
     for places in (least, least + 1):
-        if np.all(read[: written.size - places] < written[places:]):
+        if fits(written, read, places):
             return places
     free = np.searchsorted(read, written, side="left")
     return int(np.max(np.arange(1, written.size + 1) - free))
+
+
+def fits(written: Array, read: Array, places: int) -> bool:
+    """Whether a FIFO with so many places has room for each beat when it is written."""
+    count = max(written.size - places, 0)
+    return bool(np.all(read[:count] < written[places:]))

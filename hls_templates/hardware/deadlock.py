@@ -42,7 +42,7 @@ class Wait:
 def find_deadlock(network: Network, depths: Mapping[str, int]) -> tuple[Wait, ...]:
     """Processes of which each waits for the next, and the last for the first; none if the design
     moves for ever."""
-    ringed = in_rings(network)
+    ringed = in_rings(network.ends())
     tight = {
         name: depth
         for name, depth in depths.items()
@@ -68,21 +68,21 @@ def refuse_deadlock(network: Network, depths: Mapping[str, int]) -> None:
         )
 
 
-def in_rings(network: Network) -> set[str]:
-    """Streams on rings of processes, whatever their direction: only there can a design stop.
+def in_rings(streams: Mapping[str, tuple[str, str]]) -> set[str]:
+    """Of streams with their two processes those on rings of processes, whatever their direction:
+    only there can a design stop.
 
     The others are found by a search in depth: a stream is on no ring if nothing behind it leads
     back to where it came from (Tarjan's low points).
     """
-    edges = {name: (network.writer[name][0], network.reader[name][0]) for name in network.streams}
-    near: list[list[tuple[str, int]]] = [[] for _ in network.actors]
-    for name, (i, j) in edges.items():
-        near[i].append((name, j))
-        near[j].append((name, i))
-    order: dict[int, int] = {}
-    low: dict[int, int] = {}
+    near: dict[str, list[tuple[str, str]]] = {}
+    for name, (one, other) in streams.items():
+        near.setdefault(one, []).append((name, other))
+        near.setdefault(other, []).append((name, one))
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
     bridges = set()
-    for root in range(len(network.actors)):
+    for root in near:
         if root in order:
             continue
         order[root] = low[root] = len(order)
@@ -105,7 +105,7 @@ def in_rings(network: Network) -> set[str]:
                     low[parent] = min(low[parent], low[i])
                     if low[i] > order[parent]:
                         bridges.add(came)
-    return edges.keys() - bridges
+    return streams.keys() - bridges
 
 
 class _Game:

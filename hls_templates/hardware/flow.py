@@ -10,7 +10,7 @@ solution of such maxima.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 
 import numpy as np
@@ -119,8 +119,10 @@ class Network:
         writer, reader: the end of each stream and the index of its process.
     """
 
-    def __init__(self, calls: Iterable[Schedule]) -> None:
-        self.actors = _in_order([actor(call) for call in calls])
+    def __init__(self, calls: Iterable[Schedule | Actor]) -> None:
+        self.actors = _in_order(
+            [call if isinstance(call, Actor) else actor(call) for call in calls]
+        )
         self.writer: dict[str, tuple[int, End]] = {}
         self.reader: dict[str, tuple[int, End]] = {}
         for i, item in enumerate(self.actors):
@@ -130,8 +132,42 @@ class Network:
         self.inputs = [name for name in self.reader if name not in self.writer]
         self.outputs = [name for name in self.writer if name not in self.reader]
 
+    def ends(self) -> dict[str, tuple[str, str]]:
+        """The writer and the reader of each stream."""
+        return {
+            name: (self.actors[self.writer[name][0]].name, self.actors[self.reader[name][0]].name)
+            for name in self.streams
+        }
+
+    def reverse(self) -> Network:
+        """The same network with time running backwards: what was written is read, and the other
+        way.  Its times are those of this one, negative."""
+        return Network(_reverse(item) for item in reversed(self.actors))
+
+    @property
+    def accesses(self) -> int:
+        """Of all processes, in a frame."""
+        return sum(item.accesses for item in self.actors)
+
     def beats(self, stream: str) -> int:
         return (self.writer.get(stream) or self.reader[stream])[1].cycles.size
+
+
+def _reverse(item: Actor) -> Actor:
+    def turn(ends: tuple[End, ...]) -> tuple[End, ...]:
+        return tuple(
+            End(end.stream, item.period - end.cycles[::-1], _turned(end.places, item.accesses))
+            for end in ends
+        )
+
+    return replace(item, reads=turn(item.writes), writes=turn(item.reads))
+
+
+def _turned(places: Places, count: int) -> Places:
+    """Places counted from the other end.  Of two slices, odd and even, one becomes the other."""
+    if isinstance(places, slice):
+        return slice(1 - places.start, None, 2)
+    return (count - 1) - places[::-1]
 
 
 def _in_order(actors: list[Actor]) -> list[Actor]:
@@ -150,13 +186,8 @@ def _in_order(actors: list[Actor]) -> list[Actor]:
     return ready
 
 
-def reverse(call: Schedule) -> Schedule:
-    """The same call with time running backwards: what was written is read, and the other way."""
-
-    def turn(side: Mapping[str, Array]) -> dict[str, Array]:
-        return {name: call.period - cycles[::-1] for name, cycles in side.items()}
-
-    return Schedule(call.process, call.depth, call.period, turn(call.writes), turn(call.reads))
+class TooLongError(Exception):
+    """Times are not known after the work that was allowed for them."""
 
 
 class Flow:
@@ -187,6 +218,7 @@ class Flow:
         self._data: dict[str, Array] = {}
         self._space: dict[str, Array] = {}
         self._last: _Frame | None = None
+        self.work, self.limit = 0, 0
         for name in network.streams:
             (i, source), (j, sink) = network.writer[name], network.reader[name]
             depth = 1 if immediate else network.actors[i].depth
@@ -197,6 +229,12 @@ class Flow:
                 freed = np.roll(sink.cycles, rest) - back * period
                 freed[:rest] -= period
                 self._space[name] = freed + (2 - depth) - source.cycles
+
+    @property
+    def memory(self) -> int:
+        """How many frames before it a frame depends on."""
+        beats = self.network.beats
+        return 1 + max((depth // beats(name) for name, depth in self.depths.items()), default=0)
 
     def step(self, release: int | None = None, sweeps: int = 0) -> bool:
         """Add a frame whose input is there from cycle ``release`` on.
@@ -212,6 +250,12 @@ class Flow:
         self.frames += 1
         self._last = frame
         return settled
+
+    def spend(self, accesses: int) -> None:
+        """Count what is looked at, against ``limit`` if there is one."""
+        self.work += accesses
+        if self.limit and self.work > self.limit:
+            raise TooLongError
 
     def read_times(self, stream: str, frame: int) -> Array:
         i, end = self.network.reader[stream]
@@ -304,6 +348,7 @@ class _Frame:
         """Solve one process; the processes for which something changed."""
         network = self.flow.network
         item = network.actors[i]
+        self.flow.spend(item.accesses)
         x = np.full(item.accesses, self._before[i])
         for end, _, bound in self._bounds(i):
             x[end.places] = bound if item.apart else np.maximum(x[end.places], bound)

@@ -12,6 +12,7 @@ from typing import assert_never
 import numpy as np
 
 from ...frontend.ops import Array
+from ..folding import FoldingError
 from ..plan import (
     AnyProcess,
     BelowMaxProcess,
@@ -38,6 +39,9 @@ from ..plan import (
 from ..windows import paced, slide
 from .parts import Target
 from .pipeline import pipeline_depth
+
+MOST_BEATS = 6_000_000
+"""Beats of all streams in a frame whose times are worked out; that takes some gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,19 @@ def schedule(plan: Plan, process: AnyProcess, target: Target) -> Schedule:
 
 
 def schedules(plan: Plan, target: Target) -> dict[str, Schedule]:
-    """The schedule of each process, by its name."""
+    """The schedule of each process, by its name.
+
+    Raises:
+        FoldingError: a frame has more than ``MOST_BEATS`` in all streams together.
+    """
+    beats = sum(stream.beats for stream in plan.streams.values())
+    if beats > MOST_BEATS:
+        raise FoldingError(
+            "this folding moves more values one by one than can be worked out",
+            found=f"{beats:,} beats a frame",
+            expected=f"at most {MOST_BEATS:,}",
+            remedy="Choose a larger pe and simd for the largest layers",
+        )
     return {process.name: schedule(plan, process, target) for process in plan.processes}
 
 
