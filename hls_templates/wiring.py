@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from ..quantize.fixed import FixedGraph
 from .bus import BYTE, Bus
@@ -57,22 +56,15 @@ class Wiring:
         return name
 
     def share(self, value: str, stream: str, layer: str) -> None:
-        """Offer ``stream`` to the readers of ``value``, through duplicators if there are several.
-
-        Each branch can hold a whole frame of this fork's own stream, so that no order of reading
-        can block another branch.
-        """
+        """Offer ``stream`` to readers of ``value``, through duplicators if there are several."""
         count = self._readers[value]
         offered = []
         while count > 1:
             source = self.streams[stream]
-            frame = max(source.beats, DEFAULT_DEPTH)
             branches = [
                 self.stream(f"{source.name}_branch", value, source.lanes, source.beats)
                 for _ in range(2)
             ]
-            for name in branches:
-                self.streams[name] = replace(self.streams[name], depth=frame)
             self.processes.append(
                 DuplicateProcess(
                     self.names.fresh(f"{source.name}_duplicate"),

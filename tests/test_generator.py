@@ -20,7 +20,6 @@ from lutra.hls_templates.folding import Fold, Folding, FoldingError, load_foldin
 from lutra.hls_templates.names import Names, identifier, is_safe
 from lutra.hls_templates.pack import pack_rows, weight_rows
 from lutra.hls_templates.plan import (
-    DuplicateProcess,
     NarrowProcess,
     WidenProcess,
 )
@@ -150,12 +149,6 @@ def test_other_lanes_are_adapted(pe: int, simd: int, kinds: list[type]) -> None:
     folding = Folding({"dense0": Fold(pe, 1), "dense1": Fold(1, simd)})
     design = plan(fixed(chain(3, 24, 2)).fixed, folding)
     assert [type(p) for p in design.processes[1:-1]] == kinds
-
-
-def test_a_fork_can_hold_a_whole_frame_on_each_branch(fixed_cnn: FixedModel) -> None:
-    design = plan(fixed_cnn.fixed, Folding())
-    (fork,) = [p for p in design.processes if isinstance(p, DuplicateProcess)]
-    assert [design.streams[name].depth for name in fork.writes] == [5, 5]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from lutra.frontend.storage import write_folder
 from lutra.hls_templates.clusters import find_parts
 from lutra.hls_templates.folding import Fold, Folding, FoldingError
 from lutra.hls_templates.hardware.cycles import Run, simulate
+from lutra.hls_templates.hardware.depths import size_fifos
 from lutra.hls_templates.hardware.schedule import schedules
 from lutra.hls_templates.legal import legal_folds
 from lutra.hls_templates.plan import Plan, find_sources
@@ -39,10 +41,11 @@ class Design:
     options: Options
     raw: Array
 
-    @property
+    @cached_property
     def plan(self) -> Plan:
         chosen = self.options
-        return plan(self.graph, chosen.folding, chosen.bus, parallel=chosen.parallel)
+        design = plan(self.graph, chosen.folding, chosen.bus, parallel=chosen.parallel)
+        return size_fifos(design, chosen.target)
 
     @property
     def golden(self) -> Array:

@@ -20,6 +20,7 @@ from ..plan import (
     RecurrenceProcess,
 )
 from .cycles import Run, simulate
+from .depths import size_fifos
 from .figures import KINDS, Resources
 from .flow import Stall
 from .parts import Target
@@ -28,8 +29,8 @@ from .resources import process_resources, stream_resources
 from .schedule import Schedule, schedules
 
 FRAMES = 8
-"""Frames that are run.  A design whose FIFOs delay nothing gets to the interval of its slowest
-process, which is known without more of them."""
+"""Frames that are run at most.  A design whose FIFOs delay nothing gets to the interval of its
+slowest process, which is known without more of them."""
 
 Multiplying = DenseProcess | GroupedProcess | MatMulProcess | RecurrenceProcess
 
@@ -207,14 +208,26 @@ class Estimate:
         }
 
 
-def estimate(plan: Plan, folding: Folding, target: Target, frames: int = FRAMES) -> Estimate:
-    """Run a design with FIFOs that hold a frame, or two beats, and count what it takes.
+def estimate(plan: Plan, folding: Folding, target: Target, frames: int | None = None) -> Estimate:
+    """Give a design its FIFOs, run it until it is steady, and count what it takes.
 
-    With one frame the interval is not known.
+    Args:
+        plan: the design.
+        folding: what it was planned with.
+        target: part and clock.
+        frames: for a draft how many frames are run, with FIFOs that hold a frame instead; with one
+            the interval is not known.
+
+    Raises:
+        FoldingError: a frame has too many beats for that.
     """
     timings = schedules(plan, target)
-    room = {name: max(s.beats, s.depth) for name, s in plan.streams.items()}
-    run = simulate(plan, timings, frames, room)
+    if frames is None:
+        plan = size_fifos(plan, target, timings)
+        run = simulate(plan, timings, FRAMES)
+    else:
+        room = {name: max(s.beats, s.depth) for name, s in plan.streams.items()}
+        run = simulate(plan, timings, frames, room)
     writer = Writer(plan)
     ports = {*plan.inputs, *plan.outputs}
     return Estimate(

@@ -27,7 +27,7 @@ void nn_top(hls::stream<ap_uint<16> >& x, hls::stream<ap_uint<8> >& y) {
     hls::stream<ap_uint<11> > softmax_exp;
 #pragma HLS STREAM variable=softmax_exp depth=2
     hls::stream<ap_uint<11> > softmax_exp_branch;
-#pragma HLS STREAM variable=softmax_exp_branch depth=5
+#pragma HLS STREAM variable=softmax_exp_branch depth=2
     hls::stream<ap_uint<11> > softmax_exp_branch_2;
 #pragma HLS STREAM variable=softmax_exp_branch_2 depth=5
     hls::stream<ap_uint<11> > softmax_inverse_first;
