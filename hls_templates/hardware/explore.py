@@ -80,14 +80,19 @@ def explore(make: Planner, target: Target, goal: Goal) -> Estimate:
     interval = search.slowest
     if goal.fps is not None:
         interval = math.floor(1e9 / (target.clock * goal.fps))
-    if goal.latency is not None:
-        draft = search.quick(interval, math.floor(goal.latency * 1000 / target.clock))
-    else:
-        found = search.fastest() if goal.fps is None else search.cheapest(interval)
-        if found is None:
-            raise search.refusal(interval)
-        draft = found
-    return search.checked(draft)
+    for _ in range(CORRECTIONS):
+        if goal.latency is not None:
+            draft = search.quick(interval, math.floor(goal.latency * 1000 / target.clock))
+        else:
+            best = search.fastest() if goal.fps is None else search.cheapest(interval)
+            if best is None:
+                break
+            draft = best
+        found = search.checked(draft)
+        if (totals(found) <= search.room).all():
+            return found
+        search.fifos = totals(found) - totals(draft)
+    raise search.refusal(interval)
 
 
 class Search:
@@ -100,6 +105,7 @@ class Search:
         self.points = layer_points(make, target)
         self.room = np.array([getattr(target.part, kind) for kind in KINDS]) * goal.use
         self.rests: dict[int, Array] = {}
+        self.fifos = np.zeros(len(KINDS))
         self.banned: dict[tuple[str, int, int], int] = {}
         self.obstacle: AnyProcess | None = None
         least = [min(point.period for point in points) for points in self.points.values()]
@@ -113,10 +119,14 @@ class Search:
         return self.intervals[-1]
 
     def rest(self, interval: int) -> Array:
-        """What stands between the layers and is not of them, as known from the nearest interval."""
+        """What stands between the layers and is not of them, as known from the nearest interval,
+        and what FIFOs of their real depths take beyond those of drafts."""
         if not self.rests:
-            return np.zeros(len(KINDS))
-        return self.rests[min(self.rests, key=lambda known: abs(math.log(known / interval)))]
+            return self.fifos
+        return (
+            self.fifos
+            + self.rests[min(self.rests, key=lambda known: abs(math.log(known / interval)))]
+        )
 
     def fit(self, interval: int) -> Fit | None:
         """The cheapest choice for each layer that is fast enough, by what the layers take.
@@ -175,7 +185,7 @@ class Search:
             if draft.bottleneck.period > interval:
                 self.obstacle = draft.bottleneck.process
                 return None
-            if (totals(draft) <= self.room).all():
+            if (totals(draft) + self.fifos <= self.room).all():
                 return draft
         return None
 
