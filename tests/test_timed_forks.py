@@ -17,13 +17,11 @@ from lutra.sim.timed import timed
 from lutra.sim.toolchain import find_headers
 
 from .random_forks import random_forks
-from .timed_designs import Design, draw_folds, frames, wrong_times
+from .timed_designs import LIGHT, Design, draw_folds, frames, wrong_times
 
 COUNT = int(os.environ.get("LUTRA_FORKS", "200"))
 BATCHES = 8
 """Binaries, so that workers can share them."""
-
-LIGHT = Path(__file__).parent / "light_ap"
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))

@@ -21,4 +21,25 @@ struct ap_ufixed : light_bits<W> {
     ap_ufixed(const light_number& other) : light_bits<W>(other.raw) {}
 };
 
+// The type of a product tells whether it has a sign.
+template <int W, int I, ap_q_mode Q, ap_o_mode O, int V, int J, ap_q_mode R, ap_o_mode P>
+ap_fixed<W + V, I + J> operator*(const ap_fixed<W, I, Q, O>& a, const ap_fixed<V, J, R, P>& b) {
+    return a.raw * b.raw;
+}
+
+template <int W, int I, ap_q_mode Q, ap_o_mode O, int V, int J, ap_q_mode R, ap_o_mode P>
+ap_fixed<W + V, I + J> operator*(const ap_fixed<W, I, Q, O>& a, const ap_ufixed<V, J, R, P>& b) {
+    return a.raw * b.raw;
+}
+
+template <int W, int I, ap_q_mode Q, ap_o_mode O, int V, int J, ap_q_mode R, ap_o_mode P>
+ap_fixed<W + V, I + J> operator*(const ap_ufixed<W, I, Q, O>& a, const ap_fixed<V, J, R, P>& b) {
+    return a.raw * b.raw;
+}
+
+template <int W, int I, ap_q_mode Q, ap_o_mode O, int V, int J, ap_q_mode R, ap_o_mode P>
+ap_ufixed<W + V, I + J> operator*(const ap_ufixed<W, I, Q, O>& a, const ap_ufixed<V, J, R, P>& b) {
+    return a.raw * b.raw;
+}
+
 #endif
