@@ -22,13 +22,8 @@ from .console import (
     say,
     tracking,
 )
-from .demo import run_demo
-from .doctor import diagnose, print_diagnosis
-from .frontend.curves import plot
 from .frontend.errors import LutraError, clip
 from .frontend.onnx.options import ImportOptions
-from .frontend.pictures import check_picture
-from .frontend.recipe import BUILT_IN
 from .frontend.storage import check_distinct, check_file, check_folder
 from .hls_templates.hardware.goal import Goal
 from .hls_templates.project import Options
@@ -135,93 +130,8 @@ def _complain(text: str, status: int = BAD) -> int:
     return status
 
 
-@cli.command(
-    epilog="Example: lutra demo -o demo-out", short_help="The whole way once, on real digits."
-)
-@file_option("-o", "--output", metavar="FOLDER", help="Where everything goes.  [default: demo-out]")
-@click.option(
-    "--recipe", default="digits-cnn", show_default=True, help="What to train; see lutra train."
-)
-@ap_option
-def demo(output: Path | None, recipe: str, ap_include: str | None) -> int:
-    """The whole way once: train on handwritten digits, quantise, generate, verify, report.
-
-    What an earlier demo left in FOLDER is replaced; any other folder is left alone.
-    """
-    return run_demo(output or Path("demo-out"), recipe, ap_include, open_console())
-
-
-@cli.command(
-    help=f"""Train RECIPE and export it to ONNX.
-
-    RECIPE is a Python file that defines `recipe`, or one that comes with Lutra:
-    {", ".join(BUILT_IN)}.
-
-    After each epoch a checkpoint is written beside the model; --resume goes on from it.
-    """,
-    epilog="Example: lutra train digits-cnn -o cnn.onnx --data-out data",
-    short_help="Train a recipe and export it to ONNX.",
-)
-@click.argument("recipe")
-@file_option("-o", "--output", metavar="MODEL.onnx", help="The trained network.", required=True)
-@click.option(
-    "--epochs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Most passes over the training data, instead of the recipe's own number.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Start of all random numbers; the same seed gives the same weights.",
-)
-@click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
-@file_option(
-    "--data-out",
-    metavar="FOLDER",
-    help="Also write calibration.npz and test.npz, samples and any labels, there.",
-)
-@file_option("--curves", metavar="PICTURE", help="Also draw the losses, as .svg or .png.")
-@file_option("--history", metavar="CSV", help="Also write the figures of each epoch there.")
-def train(
-    recipe: str,
-    output: Path,
-    epochs: int | None,
-    seed: int,
-    resume: bool,
-    data_out: Path | None,
-    curves: Path | None,
-    history: Path | None,
-) -> None:
-    """Train a recipe, export it, and say how good it is."""
-    console = open_console()
-    check_distinct([output, curves, history], [])
-    if curves is not None:
-        check_picture(curves)
-    if history is not None:
-        check_file(history)
-    trained = workflow.train_recipe(
-        recipe, output, epochs=epochs, seed=seed, resume=resume, data_out=data_out, console=console
-    )
-    if curves is not None:
-        plot(trained.history, curves)
-    if history is not None:
-        trained.history.save_csv(history)
-    if trained.test_accuracy is not None:
-        say(
-            console,
-            f"accuracy on {len(trained.test.x)} test samples: {trained.test_accuracy:.2%}",
-        )
-    for remark in trained.remarks:
-        say(console, remark)
-    for path in (output, data_out, curves, history):
-        if path is not None:
-            say(console, f"wrote {path}")
-
-
+cli.add_command(Later("demo", ".demo", "demo"))
+cli.add_command(Later("train", ".training", "train"))
 cli.add_command(inspect)
 
 
@@ -480,16 +390,4 @@ def parts(text: str, as_json: bool) -> None:
         print_parts(rows, open_console())
 
 
-@cli.command(
-    epilog="Example: lutra doctor",
-    short_help="Show what is installed, and what each missing part adds.",
-)
-@ap_option
-@json_option
-def doctor(ap_include: str | None, as_json: bool) -> None:
-    """Show what is installed, and what each missing part would add."""
-    parts = diagnose(ap_include)
-    if as_json:
-        print_json([part.to_dict() for part in parts])
-    else:
-        print_diagnosis(parts, open_console())
+cli.add_command(Later("doctor", ".doctor", "doctor"))

@@ -6,20 +6,39 @@ import tempfile
 import time
 from pathlib import Path
 
+import click
 from rich.console import Console
 
 from . import show, workflow
-from .console import say
+from .console import open_console, say
 from .frontend.errors import OutputError
 from .frontend.onnx.exporter import save
 from .frontend.recipe import load_recipe
 from .hls_templates.project import Options
+from .options import ap_option, file_option
 from .quantize.fixed_onnx import save_fixed
 from .quantize.precision import Settings
 from .sim.toolchain import find_compiler, find_headers
+from .training import write_data
 
 MARK = "lutra-demo.txt"
 """A file that says that a folder is a demo's, so that the next one may replace what is in it."""
+
+
+@click.command(
+    epilog="Example: lutra demo -o demo-out", short_help="The whole way once, on real digits."
+)
+@file_option("-o", "--output", metavar="FOLDER", help="Where everything goes.  [default: demo-out]")
+@click.option(
+    "--recipe", default="digits-cnn", show_default=True, help="What to train; see lutra train."
+)
+@ap_option
+def demo(output: Path | None, recipe: str, ap_include: str | None) -> int:
+    """The whole way once: train on handwritten digits, quantise, generate, verify, report.
+
+    What an earlier demo left in FOLDER is replaced; any other folder is left alone.
+    """
+    return run_demo(output or Path("demo-out"), recipe, ap_include, open_console())
 
 
 def run_demo(output: Path, recipe_name: str, ap_include: str | None, console: Console) -> int:
@@ -42,7 +61,7 @@ def run_demo(output: Path, recipe_name: str, ap_include: str | None, console: Co
     say(console, f"{recipe.name}: {recipe.description}")
     with tempfile.TemporaryDirectory(prefix="lutra-demo-") as folder:
         trained = recipe.run(checkpoint=Path(folder) / "checkpoint.npz", console=console)
-    workflow.write_data(output, trained)
+    write_data(output, trained)
     if trained.test_accuracy is not None:
         count = len(trained.test.x)
         say(console, f"accuracy on {count} test images, in float: {trained.test_accuracy:.2%}")

@@ -9,14 +9,31 @@ import subprocess
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.text import Text
 
-from .console import say
+from .console import open_console, print_json, say
 from .frontend.errors import ToolchainError
+from .options import ap_option, json_option
 from .show import new_table
 from .sim.toolchain import find_compiler, find_headers
 from .sim.vitis.tools import find_vitis
+
+
+@click.command(
+    epilog="Example: lutra doctor",
+    short_help="Show what is installed, and what each missing part adds.",
+)
+@ap_option
+@json_option
+def doctor(ap_include: str | None, as_json: bool) -> None:
+    """Show what is installed, and what each missing part would add."""
+    parts = diagnose(ap_include)
+    if as_json:
+        print_json([part.to_dict() for part in parts])
+    else:
+        print_diagnosis(parts, open_console())
 
 
 @dataclass(frozen=True)

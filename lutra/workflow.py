@@ -17,17 +17,15 @@ from . import show
 from .console import counting, say, tracking
 from .frontend.data import Samples, require
 from .frontend.datafile import load_arrays, load_samples
-from .frontend.errors import LutraError, ModelError, OutputError
+from .frontend.errors import LutraError, ModelError
 from .frontend.graph import Graph, expect_single
 from .frontend.names import Names
 from .frontend.onnx.check import Check, check
-from .frontend.onnx.exporter import save
 from .frontend.onnx.importer import from_onnx
 from .frontend.onnx.options import DEFAULTS, ImportOptions
 from .frontend.onnx.read import read_model
 from .frontend.ops import Array, Shape
-from .frontend.recipe import Trained, load_recipe
-from .frontend.storage import check_distinct, check_file, write_file, write_folder
+from .frontend.storage import check_file, write_file, write_folder
 from .hls_templates.project import Options, project_files
 from .quantize.calibrate import calibrate, check_data, check_samples
 from .quantize.fixed_onnx import FixedModel, from_fixed_onnx, is_fixed, to_fixed_onnx
@@ -195,56 +193,6 @@ def _random_frames(model: FixedModel) -> Array:
     rng = np.random.default_rng(0)
     shape = (GOLDEN_FRAMES, *port.shape)
     return rng.integers(format_.low, format_.high, shape, endpoint=True)
-
-
-def train_recipe(
-    name: str,
-    output: Path,
-    *,
-    epochs: int | None,
-    seed: int,
-    resume: bool,
-    data_out: Path | None,
-    console: Console,
-) -> Trained:
-    """Train a recipe and export it; a checkpoint beside the model lets a killed run go on.
-
-    Raises:
-        LutraError: there is no such recipe, it fails, or something cannot be written.
-    """
-    checkpoint = output.with_name(f"{output.name}.checkpoint.npz")
-    check_distinct([output, checkpoint], [name])
-    check_file(output)
-    recipe = load_recipe(name)
-    if data_out is not None:
-        make_folder(data_out)
-    trained = recipe.run(
-        epochs=epochs, seed=seed, checkpoint=checkpoint, resume=resume, console=console
-    )
-    save(trained.graph, output)
-    if data_out is not None:
-        write_data(data_out, trained)
-    return trained
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, if it is not there, that files can be written to."""
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be made: {error.strerror or error}",
-            file=str(folder),
-            expected="a folder, or a name in a folder that exists",
-        ) from None
-    check_file(folder / "test.npz")
-
-
-def write_data(folder: Path, trained: Trained) -> None:
-    """Write ``calibration.npz`` and ``test.npz``: samples x and, if there are any, targets y."""
-    make_folder(folder)
-    for name, data in (("calibration.npz", trained.calibration), ("test.npz", trained.test)):
-        write_arrays(folder / name, {"x": data.x} | ({} if data.y is None else {"y": data.y}))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:

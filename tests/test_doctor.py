@@ -60,7 +60,7 @@ def test_what_is_missing_is_said_with_its_remedy(
 
 def test_nothing_is_missing(lutra: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     part = doctor.Part("all", "1.0", "everything", "")
-    monkeypatch.setattr("lutra.cli.diagnose", lambda _: [part])
+    monkeypatch.setattr("lutra.doctor.diagnose", lambda _: [part])
     assert "Nothing is missing." in lutra("doctor").out
 
 
