@@ -6,7 +6,8 @@ DS950 (Versal).  A device has two flip-flops for each LUT.  Checked: that LUTs f
 of the same tables (1.6 of them a LUT in 7 series, 2.1875 later), for every device; and where public
 utilisation reports or tables were found (Z-7010, Z-7020, Z-7045, ZU3, ZU7, ZU9, ZU19, ZU28DR,
 7A35T, 7A200T, 7K325T, KU5P, AU25P, K26, U50, U55C, U200, U250, U280, VC1902, VE2802, V80), against
-those.  DSP slices and memories of the other devices rest on the product tables alone.
+those.  DSP slices and memories of the other devices were not checked a second time: look at the
+data sheet before money depends on them.
 Devices whose figures could not be had this way are not here.
 """
 
