@@ -12,7 +12,8 @@ from lutra.hls_templates.folding import Folding
 from lutra.hls_templates.hardware.cycles import occupancy, run, simulate
 from lutra.hls_templates.hardware.deadlock import DeadlockError, find_deadlock, in_rings
 from lutra.hls_templates.hardware.depths import size_fifos
-from lutra.hls_templates.hardware.flow import Flow, Network
+from lutra.hls_templates.hardware.flow import Flow
+from lutra.hls_templates.hardware.network import Network
 from lutra.hls_templates.hardware.parts import Target, find_part
 from lutra.hls_templates.hardware.schedule import Schedule, schedules
 from lutra.hls_templates.planner import plan

@@ -15,7 +15,7 @@ from lutra.hls_templates.hardware import depths as sizing
 from lutra.hls_templates.hardware import schedule
 from lutra.hls_templates.hardware.cycles import simulate
 from lutra.hls_templates.hardware.depths import Sizes, size_fifos, smallest_depths
-from lutra.hls_templates.hardware.flow import Network
+from lutra.hls_templates.hardware.network import Network
 from lutra.hls_templates.hardware.parts import Target, find_part
 from lutra.hls_templates.hardware.schedule import Schedule, schedules
 from lutra.hls_templates.planner import plan

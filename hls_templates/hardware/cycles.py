@@ -10,7 +10,8 @@ import numpy as np
 from ...frontend.ops import Array
 from ..plan import Plan
 from .deadlock import refuse_deadlock
-from .flow import Flow, Network, Stall
+from .flow import Flow, Stall
+from .network import Network
 from .schedule import Schedule
 
 MOST_FRAMES = 100

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...frontend.errors import LutraError
-from .flow import End, Flow, Network
+from .flow import Flow
+from .network import End, Network
 
 PATIENCE = 60
 """Sweeps after which the moves are played one by one."""

@@ -21,7 +21,8 @@ from ...frontend.ops import Array
 from ..plan import Plan
 from .cycles import occupancy
 from .deadlock import find_deadlock
-from .flow import NEVER, Flow, Network, TooLongError
+from .flow import NEVER, Flow, TooLongError
+from .network import Network
 from .parts import Target
 from .schedule import Schedule, schedules
 from .timetable import Timetable

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...frontend.ops import Array
 from .cycles import fits, occupancy
-from .flow import End, Network
+from .network import End, Network
 
 ROUNDS = 3
 """How often processes are tried: one that moved lets those move that read from it."""
