@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from .cpp_types import integer_type, value_type
 from .functions import FunctionText, Statements
-from .plan import Cell, Plan, RecurrenceProcess
+from .plan import Plan
+from .processes import Cell, RecurrenceProcess
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from .folding import Memory
 from .hardware.memory import Rom, weight_memory
 from .names import Names
 from .pack import grouped_rows, pack_rows, weight_rows
-from .plan import Cell, DenseProcess, GroupedProcess, MapArrayProcess, Plan, RecurrenceProcess
+from .plan import Plan
+from .processes import Cell, DenseProcess, GroupedProcess, MapArrayProcess, RecurrenceProcess
 
 COLUMNS = 96
 

@@ -12,7 +12,8 @@ from .bus import container
 from .cpp_types import integer_type, value_type
 from .folding import Fold
 from .hardware.operators import multiplier
-from .plan import (
+from .plan import Plan
+from .processes import (
     AnyProcess,
     BelowMaxProcess,
     Cell,
@@ -29,7 +30,6 @@ from .plan import (
     MatMulProcess,
     NarrowProcess,
     ParallelProcess,
-    Plan,
     PoolProcess,
     RearrangeProcess,
     RecurrenceProcess,

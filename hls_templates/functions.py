@@ -14,7 +14,8 @@ from ..quantize.float_index import FloatIndex
 from ..quantize.formats import Format
 from ..quantize.lut import Lut
 from .cpp_types import cast_type, value_type
-from .plan import Elementwise, Plan
+from .plan import Plan
+from .processes import Elementwise
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,8 @@ from ..frontend.ops import Conv, Dense, MatMul, Window
 from .adders import ConstantMatrix
 from .clusters import Part
 from .folding import Fold
-from .plan import (
-    DenseProcess,
-    GroupedProcess,
-    MatMulProcess,
-    Sums,
-    WindowProcess,
-    as_image,
-    is_trivial,
-)
+from .plan import as_image, is_trivial
+from .processes import DenseProcess, GroupedProcess, MatMulProcess, Sums, WindowProcess
 from .site import Site
 
 MOST_TERMS = 4096

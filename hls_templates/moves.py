@@ -8,7 +8,7 @@ from ..frontend.ops import Concat
 from ..quantize.exact_ops import Rearrange
 from .clusters import Part
 from .orders import keeps_last_axis, order_of
-from .plan import ConcatProcess, Elementwise, RearrangeProcess
+from .processes import ConcatProcess, Elementwise, RearrangeProcess
 from .site import Site
 
 

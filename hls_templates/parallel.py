@@ -35,7 +35,8 @@ from ..quantize.formats import Format
 from ..quantize.recurrence import Recurrence
 from .adders import ConstantMatrix, count_terms
 from .bus import Bus
-from .plan import ParallelProcess, Plan, Sums, as_image, find_sources
+from .plan import Plan, as_image, find_sources
+from .processes import ParallelProcess, Sums
 from .wiring import Wiring
 
 WIDEST = 4096

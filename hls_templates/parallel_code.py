@@ -27,7 +27,8 @@ from .clusters import is_map
 from .cpp_types import value_type
 from .functions import Statements, literal
 from .parallel import multiplies, origins, window_index
-from .plan import ParallelProcess, Plan, Sums
+from .plan import Plan
+from .processes import ParallelProcess, Sums
 
 UNROLL = "#pragma HLS UNROLL"
 

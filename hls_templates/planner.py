@@ -17,15 +17,8 @@ from .clusters import find_parts
 from .folding import Folding, FoldingError
 from .legal import expect_choices
 from .parallel import WIDEST, parallel_plan
-from .plan import (
-    AnyProcess,
-    DenseProcess,
-    GroupedProcess,
-    MapArrayProcess,
-    Plan,
-    RecurrenceProcess,
-    find_sources,
-)
+from .plan import Plan, find_sources
+from .processes import AnyProcess, DenseProcess, GroupedProcess, MapArrayProcess, RecurrenceProcess
 from .site import Site
 from .stages import add_part, lanes_in
 from .wiring import Wiring

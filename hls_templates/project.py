@@ -31,8 +31,9 @@ from .interface import host_files, memory_bank, movers, network_streams, top
 from .lint import check_project
 from .names import Names, identifier
 from .parallel_code import network_text, sums_text
-from .plan import DenseProcess, ParallelProcess, Plan, RecurrenceProcess, Stream
+from .plan import Plan, Stream
 from .planner import plan
+from .processes import DenseProcess, ParallelProcess, RecurrenceProcess
 
 DEFAULT_PART = "xczu7ev-ffvc1156-2-e"
 DEFAULT_CLOCK = 5.0

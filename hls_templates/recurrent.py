@@ -13,7 +13,7 @@ from ..quantize.formats import Format
 from ..quantize.recurrence import Recurrence
 from .clusters import Part, is_elementwise
 from .legal import expect_packed
-from .plan import Cell, RecurrenceProcess
+from .processes import Cell, RecurrenceProcess
 from .site import Site
 
 Nodes = tuple[Node[FixedOp], ...]

@@ -9,7 +9,7 @@ from ..quantize.recurrence import Recurrence
 from .clusters import Part
 from .folding import Fold, Folding
 from .legal import expect_factors, expect_legal
-from .plan import Elementwise
+from .processes import Elementwise
 from .wiring import Wiring
 
 

@@ -11,13 +11,7 @@ from ..quantize.recurrence import Recurrence
 from .clusters import Part, is_elementwise, is_map
 from .linear import conv_lanes, dense_fold, grouped_fold, linear, matmul, windows
 from .moves import concat, concat_lanes, rearrange, rearrange_lanes
-from .plan import (
-    BelowMaxProcess,
-    MapArrayProcess,
-    MapProcess,
-    MapRowProcess,
-    PoolProcess,
-)
+from .processes import BelowMaxProcess, MapArrayProcess, MapProcess, MapRowProcess, PoolProcess
 from .recurrent import recurrence, recurrence_lanes
 from .site import Site
 

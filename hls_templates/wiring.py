@@ -11,7 +11,8 @@ from .bus import BYTE, Bus
 from .clusters import Part
 from .folding import FoldingError
 from .names import Names
-from .plan import (
+from .plan import Stream
+from .processes import (
     AnyProcess,
     DuplicateProcess,
     Elementwise,
@@ -19,7 +20,6 @@ from .plan import (
     LeaveProcess,
     MapProcess,
     NarrowProcess,
-    Stream,
     WidenProcess,
 )
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from lutra.frontend.ops import Concat, Conv, Dense, MaxPool, Mul, Relu, Reshape, SumPool, Window
 from lutra.hls_templates.folding import Folding
-from lutra.hls_templates.plan import DuplicateProcess
 from lutra.hls_templates.planner import plan
+from lutra.hls_templates.processes import DuplicateProcess
 from lutra.quantize.exact_ops import Axis, BelowMax, Rearrange
 from lutra.quantize.fixed import FixedGraph
 from lutra.quantize.formats import Format, Overflow

@@ -19,8 +19,8 @@ from lutra.hls_templates.hardware.estimate import estimate
 from lutra.hls_templates.hardware.parts import Target, find_part
 from lutra.hls_templates.hardware.resources import process_resources
 from lutra.hls_templates.hardware.schedule import schedule
-from lutra.hls_templates.plan import EnterProcess, LeaveProcess
 from lutra.hls_templates.planner import plan
+from lutra.hls_templates.processes import EnterProcess, LeaveProcess
 from lutra.hls_templates.project import Options
 from lutra.quantize.fixed import FixedGraph
 from lutra.quantize.fixed_onnx import FixedModel

@@ -19,11 +19,8 @@ from lutra.frontend.ops import Dense, Op, Relu, Softmax
 from lutra.hls_templates.folding import Fold, Folding, FoldingError, load_folding
 from lutra.hls_templates.names import Names, identifier, is_safe
 from lutra.hls_templates.pack import pack_rows, weight_rows
-from lutra.hls_templates.plan import (
-    NarrowProcess,
-    WidenProcess,
-)
 from lutra.hls_templates.planner import plan
+from lutra.hls_templates.processes import NarrowProcess, WidenProcess
 from lutra.hls_templates.project import Options, project_files
 from lutra.quantize.calibrate import calibrate
 from lutra.quantize.fixed_onnx import FixedModel

@@ -8,8 +8,9 @@ import pytest
 from lutra.hls_templates.folding import Folding
 from lutra.hls_templates.hardware.parts import Target, find_part
 from lutra.hls_templates.hardware.schedule import Loop, Schedule, lay, schedules
-from lutra.hls_templates.plan import DuplicateProcess, Plan
+from lutra.hls_templates.plan import Plan
 from lutra.hls_templates.planner import plan
+from lutra.hls_templates.processes import DuplicateProcess
 
 from .test_processes import NETWORKS
 

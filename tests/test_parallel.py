@@ -26,8 +26,9 @@ from lutra.hls_templates.hardware.resources import process_resources
 from lutra.hls_templates.hardware.schedule import schedules
 from lutra.hls_templates.lint import lint
 from lutra.hls_templates.parallel import MOST_OPERATIONS, WIDEST, ParallelError, is_sum
-from lutra.hls_templates.plan import DenseProcess, ParallelProcess, Plan
+from lutra.hls_templates.plan import Plan
 from lutra.hls_templates.planner import plan
+from lutra.hls_templates.processes import DenseProcess, ParallelProcess
 from lutra.hls_templates.project import Options, project_files
 from lutra.quantize.calibrate import calibrate
 from lutra.quantize.fixed import FixedGraph

@@ -11,8 +11,9 @@ from lutra.frontend.errors import UnsupportedOpError
 from lutra.frontend.ops import Conv, Dense, Mul, ReduceSum, Relu, Window
 from lutra.hls_templates.folding import Fold, Folding, FoldingError
 from lutra.hls_templates.functions import function_text
-from lutra.hls_templates.plan import DenseProcess, DuplicateProcess, Plan, RecurrenceProcess
+from lutra.hls_templates.plan import Plan
 from lutra.hls_templates.planner import plan
+from lutra.hls_templates.processes import DenseProcess, DuplicateProcess, RecurrenceProcess
 from lutra.quantize.exact_ops import Square
 from lutra.quantize.fixed import FixedGraph
 from lutra.quantize.formats import Format

@@ -10,13 +10,13 @@ from typing import Any
 
 from ..cpp import Writer
 from ..folding import Fold, Folding
-from ..plan import (
+from ..plan import Plan
+from ..processes import (
     AnyProcess,
     DenseProcess,
     GroupedProcess,
     MatMulProcess,
     ParallelProcess,
-    Plan,
     RecurrenceProcess,
 )
 from .cycles import Run, simulate

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...frontend.ops import Array
 from ..folding import Folding
-from ..plan import AnyProcess
+from ..processes import AnyProcess
 from .cycles import simulate
 from .estimate import Estimate, estimate
 from .figures import KINDS, NAMES

@@ -34,7 +34,8 @@ from ...quantize.formats import Overflow, Rounding
 from ...quantize.lut import Lut
 from ..adders import AdderGraph
 from ..parallel import multiplies, origins, window_index
-from ..plan import ParallelProcess, Plan, Sums
+from ..plan import Plan
+from ..processes import ParallelProcess, Sums
 from .clock import DSP_STAGES, Clock
 from .figures import Resources
 from .memory import weight_memory

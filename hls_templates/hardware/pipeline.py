@@ -18,7 +18,8 @@ from ...quantize.fixed import FixedOp
 from ...quantize.float_index import FloatIndex
 from ...quantize.formats import Overflow, Rounding
 from ...quantize.lut import Lut
-from ..plan import (
+from ..plan import Plan
+from ..processes import (
     AnyProcess,
     BelowMaxProcess,
     Cell,
@@ -35,7 +36,6 @@ from ..plan import (
     MatMulProcess,
     NarrowProcess,
     ParallelProcess,
-    Plan,
     PoolProcess,
     RearrangeProcess,
     RecurrenceProcess,

@@ -20,7 +20,8 @@ from ...quantize.formats import Format, Overflow, Rounding
 from ...quantize.lut import Lut
 from ..adders import ConstantMatrix
 from ..folding import Fold
-from ..plan import (
+from ..plan import Plan, Stream
+from ..processes import (
     AnyProcess,
     BelowMaxProcess,
     ConcatProcess,
@@ -36,11 +37,9 @@ from ..plan import (
     MatMulProcess,
     NarrowProcess,
     ParallelProcess,
-    Plan,
     PoolProcess,
     RearrangeProcess,
     RecurrenceProcess,
-    Stream,
     WidenProcess,
     WindowProcess,
 )

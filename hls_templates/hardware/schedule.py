@@ -13,7 +13,8 @@ import numpy as np
 
 from ...frontend.ops import Array
 from ..folding import FoldingError
-from ..plan import (
+from ..plan import Plan
+from ..processes import (
     AnyProcess,
     BelowMaxProcess,
     BusProcess,
@@ -29,7 +30,6 @@ from ..plan import (
     MatMulProcess,
     NarrowProcess,
     ParallelProcess,
-    Plan,
     PoolProcess,
     RearrangeProcess,
     RecurrenceProcess,

@@ -13,13 +13,8 @@ import numpy as np
 from ...frontend.ops import Array
 from ..folding import Fold, Folding, FoldingError, Memory, Multiply
 from ..legal import PACKED_BITS, Legal, layer_folds
-from ..plan import (
-    AnyProcess,
-    NarrowProcess,
-    Plan,
-    RecurrenceProcess,
-    WidenProcess,
-)
+from ..plan import Plan
+from ..processes import AnyProcess, NarrowProcess, RecurrenceProcess, WidenProcess
 from .estimate import Multiplying
 from .figures import KINDS
 from .parts import Target
