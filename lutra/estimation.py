@@ -19,7 +19,7 @@ from .frontend.onnx.read import read_model
 from .frontend.storage import check_distinct, check_file, write_file
 from .hls_templates.folding import Folding
 from .hls_templates.hardware.estimate import Estimate, LayerEstimate, estimate, total
-from .hls_templates.hardware.figures import KINDS, NAMES, Figure, Resources
+from .hls_templates.hardware.figures import KINDS, NAMES, Figure, Resources, time_text
 from .hls_templates.hardware.fold_file import fold_file
 from .hls_templates.hardware.goal import Goal
 from .hls_templates.plan import Plan
@@ -147,9 +147,10 @@ def print_estimate(found: Estimate, console: Console) -> None:
     console.print(layer_table(found))
     bottleneck = found.bottleneck.process
     part = found.target.part
+    pace = "cycle" if found.interval == 1 else f"{found.interval:,} cycles"
     lines = [
-        f"throughput: {found.frames_a_second:,.0f} frames/s, one each {found.interval:,} cycles",
-        f"latency: {found.latency_us:,.4g} us, {found.latency:,} cycles",
+        f"throughput: {found.frames_a_second:,.0f} frames/s, one each {pace}",
+        f"latency: {time_text(found.latency_us)}, {found.latency:,} cycles",
         f"slowest (*): {bottleneck.name}, of {clip(bottleneck.layer, NAME_WIDTH)}",
     ]
     for kind, name in NAMES.items():

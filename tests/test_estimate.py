@@ -17,7 +17,7 @@ from lutra.frontend.graph import Graph
 from lutra.frontend.onnx.exporter import save
 from lutra.hls_templates.folding import Fold, Folding, load_folding
 from lutra.hls_templates.hardware.estimate import estimate
-from lutra.hls_templates.hardware.figures import KINDS
+from lutra.hls_templates.hardware.figures import KINDS, time_text
 from lutra.hls_templates.hardware.fold_file import fold_file
 from lutra.hls_templates.hardware.parts import Target, find_part
 from lutra.hls_templates.planner import plan
@@ -204,3 +204,17 @@ def test_resnet8_runs_at_30000_frames_a_second_on_a_kv260(lutra: Run, folder: Pa
     assert found["frames_a_second"] >= 30000
     for kind in KINDS:
         assert found["resources"][kind][1] <= 0.9 * found["available"][kind]
+
+
+@pytest.mark.parametrize(
+    ("us", "text"),
+    [
+        (0.085, "85 ns"),
+        (0.99999, "1 us"),
+        (48.8, "48.8 us"),
+        (16269.48, "16.27 ms"),
+        (3e9, "3,000 s"),
+    ],
+)
+def test_times_are_told_in_units_that_suit_them(us: float, text: str) -> None:
+    assert time_text(us) == text

@@ -336,7 +336,7 @@ class Search:
         return TargetError(
             "no folding has so short a latency",
             node=best.bottleneck.process.layer if best else None,
-            found=f"{best.latency_us:,.4g} us at best" if best else None,
+            found=f"{best.latency_us:,.6g} us at best" if best else None,
             expected=f"{self.goal.latency:,.6g} us, {latency:,} cycles",
             remedy=f"Of this design {reason}",
         )

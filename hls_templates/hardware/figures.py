@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+UNITS = (("ns", 1e3), ("us", 1.0), ("ms", 1e-3), ("s", 1e-6))
+"""Units of time, and how many of them are a microsecond."""
+
+
+def time_text(us: float) -> str:
+    """A time in microseconds, in the unit in which it has up to three digits before the point."""
+    unit, scale = next((pair for pair in UNITS if us * pair[1] < 999.95), UNITS[-1])
+    return f"{us * scale:,.4g} {unit}"
+
 
 @dataclass(frozen=True)
 class Figure:

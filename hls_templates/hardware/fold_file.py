@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .estimate import Estimate, LayerEstimate
+from .figures import time_text
 
 
 def fold_file(found: Estimate) -> str:
@@ -11,7 +12,7 @@ def fold_file(found: Estimate) -> str:
     lines = [
         "# A folding, to be edited and given to --fold.",
         "# Estimates, by no vendor tool:",
-        f"# {found.frames_a_second:,.0f} frames/s and {found.latency_us:,.4g} us of latency "
+        f"# {found.frames_a_second:,.0f} frames/s and {time_text(found.latency_us)} of latency "
         f"on {part} at {clock:g} ns.",
     ]
     for layer in found.folded():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .estimate import Estimate
-from .figures import NAMES
+from .figures import NAMES, time_text
 
 
 def performance(found: Estimate) -> dict[str, str]:
@@ -11,7 +11,7 @@ def performance(found: Estimate) -> dict[str, str]:
     return {
         "frames a second": f"{found.frames_a_second:,.0f}",
         "interval": f"{found.interval:,} cycles",
-        "latency": f"{found.latency:,} cycles, {found.latency_us:,.4g} us",
+        "latency": f"{found.latency:,} cycles, {time_text(found.latency_us)}",
         "slowest process": f"`{found.bottleneck.process.name}`",
     }
 
