@@ -24,6 +24,7 @@ from .folding import Folding
 from .functions import function_text
 from .hardware.estimate import Estimate, estimate
 from .hardware.fold_file import fold_file
+from .hardware.memory import fifo_memory
 from .hardware.parts import Target, find_part
 from .hardware.summary import performance
 from .hardware.summary import resources as resource_rows
@@ -208,6 +209,10 @@ def _context(estimated: Estimate, options: Options, frames: int) -> dict[str, An
         "out_scale": design.output_port.scale,
         "entry": graph.entry[design.input_port.name],
         "streams": [s for s in design.streams.values() if s.name not in ports],
+        "fifos": {
+            stream.name: fifo_memory(stream.bits, stream.depth, options.target.part)
+            for stream in design.streams.values()
+        },
         "states": [state_text(design, loop) for loop in loops],
         "functions": [
             *(function_text(design, types, function) for function in design.functions),

@@ -89,8 +89,10 @@ def test_the_top_with_axi4_stream() -> None:
 #pragma HLS DATAFLOW
     hls::stream<ap_uint<6> > x;
 #pragma HLS STREAM variable=x depth=2
+#pragma HLS BIND_STORAGE variable=x type=fifo impl=srl
     hls::stream<ap_uint<7> > v0;
 #pragma HLS STREAM variable=v0 depth=2
+#pragma HLS BIND_STORAGE variable=v0 type=fifo impl=srl
 
     lutra::enter<x_enter_config>(x_words, x);
     lutra::map<v0_stage_config>(x, v0);
@@ -111,8 +113,10 @@ def test_the_top_of_a_kernel() -> None:
 #pragma HLS DATAFLOW
         hls::stream<ap_uint<6> > x;
 #pragma HLS STREAM variable=x depth=2
+#pragma HLS BIND_STORAGE variable=x type=fifo impl=srl
         hls::stream<ap_uint<7> > v0;
 #pragma HLS STREAM variable=v0 depth=2
+#pragma HLS BIND_STORAGE variable=v0 type=fifo impl=srl
 
         lutra::enter<x_enter_config>(x_words, x);
         lutra::map<v0_stage_config>(x, v0);
@@ -130,8 +134,10 @@ extern "C" void nn_top(const ap_uint<64>* memory_in, ap_uint<64>* memory_out, in
 #pragma HLS DATAFLOW
     hls::stream<ap_uint<64> > x_words;
 #pragma HLS STREAM variable=x_words depth=2
+#pragma HLS BIND_STORAGE variable=x_words type=fifo impl=srl
     hls::stream<ap_uint<64> > v0_words;
 #pragma HLS STREAM variable=v0_words depth=2
+#pragma HLS BIND_STORAGE variable=v0_words type=fifo impl=srl
 
     lutra::load<nn_load_config>(x_words, memory_in, frames);
     nn_frames(x_words, v0_words, frames);

@@ -16,6 +16,7 @@ from lutra.hls_templates.hardware.memory import (
     rom_luts,
     weight_memory,
 )
+from lutra.hls_templates.hardware.parts import find_part
 from lutra.hls_templates.project import headers
 
 
@@ -47,7 +48,23 @@ def test_luts_of_memories() -> None:
 def test_fifos_are_shift_registers_up_to_1024_bits_or_two_beats(
     bits: int, depth: int, kind: str
 ) -> None:
-    assert fifo_memory(bits, depth) == kind
+    assert fifo_memory(bits, depth, find_part("PYNQ-Z2")) == kind
+
+
+@pytest.mark.parametrize(
+    ("board", "bits", "depth", "kind"),
+    [
+        ("KV260", 72, 4096, "uram"),
+        ("KV260", 8, 4096, "bram"),
+        ("KV260", 72, 2048, "uram"),
+        ("KV260", 72, 1024, "bram"),
+        ("PYNQ-Z2", 72, 4096, "bram"),
+    ],
+)
+def test_deep_fifos_are_ultraram_where_that_saves_eight_block_rams(
+    board: str, bits: int, depth: int, kind: str
+) -> None:
+    assert fifo_memory(bits, depth, find_part(board)) == kind
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,8 @@ def test_deeper_streams_never_take_less() -> None:
         stream_resources(replace(stream, depth=depth), KRIA)
         for depth in (3, 8, 16, 32, 33, 64, 512, 513, 1024, 4096)
     ]
-    assert [f.bram18.expected for f in figures] == [0, 0, 0, 0, 1, 1, 1, 2, 2, 8]
+    assert [f.bram18.expected for f in figures] == [0, 0, 0, 0, 1, 1, 1, 2, 2, 0]
+    assert [f.uram.expected for f in figures] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
     luts = [f.lut.expected for f in figures]
     assert luts[:4] == sorted(luts[:4])
     assert luts[4:] == sorted(luts[4:])

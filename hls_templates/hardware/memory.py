@@ -1,8 +1,8 @@
 """Which memory holds what, and what it takes: decided here for the pragmas and for the estimates.
 
 Formulas: block RAM and LUTs as FINN has them, which agree with published synthesis reports; FIFOs
-in shift registers up to the size at which Vitis HLS chooses them (UG1702).  UltraRAM holds nothing:
-it has no initial content in UltraScale+, and nothing else is bound to it.
+in shift registers up to the size at which Vitis HLS chooses them (UG1702).  UltraRAM holds deep
+FIFOs only: it has no initial content in UltraScale+, so no constants.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from __future__ import annotations
 from typing import Literal
 
 from ..folding import Memory
+from .parts import Part
 
 Rom = Literal["lutram", "bram"]
 Ram = Literal["registers", "lutram", "bram"]
-Fifo = Literal["srl", "bram"]
+Fifo = Literal["srl", "bram", "uram"]
 
 LUTS_A_BRAM18 = 128
 """LUTs that a memory may take to save a block RAM.  The parts have 150 to 650 LUTs for each."""
 
 SRL_BITS = 1024
 """Bits of the largest FIFO in shift registers."""
+
+BRAM18_A_URAM = 8
+"""Block RAMs that an UltraRAM must save at least.  It has the bits of 16; parts that have UltraRAM
+have 4 to 8 block RAMs for each."""
 
 NEAREST = 16
 """Iterations after which what a kernel keeps comes back from a memory: ``NEAREST`` in keep.h."""
@@ -54,9 +59,12 @@ def kept_memory(bits: int, words: int, distance: int) -> Ram:
     return "registers" if distance <= NEAREST else buffer_memory(bits, words)
 
 
-def fifo_memory(bits: int, depth: int) -> Fifo:
+def fifo_memory(bits: int, depth: int, part: Part) -> Fifo:
     """What holds a FIFO."""
-    return "srl" if depth <= 2 or bits * depth <= SRL_BITS else "bram"
+    if depth <= 2 or bits * depth <= SRL_BITS:
+        return "srl"
+    saves = bram18(bits, depth) >= BRAM18_A_URAM * uram(bits, depth)
+    return "uram" if part.uram and saves else "bram"
 
 
 def bram18(bits: int, words: int) -> int:
@@ -72,6 +80,11 @@ def bram18(bits: int, words: int) -> int:
     if bits <= 18 or words > 512:
         return _blocks(words, 1024) * _blocks(bits, 18)
     return _blocks(words, 512) * _blocks(bits, 36)
+
+
+def uram(bits: int, words: int) -> int:
+    """UltraRAMs: 72 bits by 4096 words each."""
+    return _blocks(bits, 72) * _blocks(words, 4096)
 
 
 def rom_luts(bits: int, words: int) -> int:

@@ -20,7 +20,7 @@ from typing import Literal
 from ...quantize.formats import Format
 from ..folding import Fold, Multiply
 from .figures import Figure, Resources
-from .memory import Ram, Rom, bram18, fifo_memory, ram_luts, rom_luts
+from .memory import Ram, Rom, bram18, fifo_memory, ram_luts, rom_luts, uram
 from .parts import Target
 
 Kind = Literal["dsp", "lut", "packed"]
@@ -72,6 +72,7 @@ class Bill:
         self._ff = [0.0, 0.0, 0.0]
         self._dsp = [0, 0, 0]
         self._bram18 = [0, 0, 0]
+        self._uram = 0
 
     def total(self) -> Resources:
         """All of it."""
@@ -81,6 +82,7 @@ class Bill:
             Figure(*ff),
             Figure(*self._dsp),
             Figure(*self._bram18),
+            Figure.exact(self._uram),
         )
 
     def include(self, part: Bill, other_luts: int) -> None:
@@ -91,6 +93,7 @@ class Bill:
         for i in range(3):
             self._dsp[i] += part._dsp[i]
             self._bram18[i] += part._bram18[i]
+        self._uram += part._uram
 
     def logic(self, low: float, expected: float, high: float, count: int = 1) -> None:
         """LUTs."""
@@ -204,9 +207,13 @@ class Bill:
     def fifo(self, bits: int, depth: int) -> None:
         """A FIFO: in shift registers two bits a LUT [A, F]."""
         address = math.ceil(math.log2(max(depth, 2)))
-        if fifo_memory(bits, depth) == "bram":
-            blocks = bram18(bits, depth)
-            self.blocks(blocks, blocks, max(blocks, _halves(bits, depth)))
+        kind = fifo_memory(bits, depth, self.target.part)
+        if kind != "srl":
+            if kind == "uram":
+                self._uram += uram(bits, depth)
+            else:
+                blocks = bram18(bits, depth)
+                self.blocks(blocks, blocks, max(blocks, _halves(bits, depth)))
             self.logic(20 + 2 * address, 40 + 3 * address, 80 + 6 * address)
             self.registers(3 * address, 10 + 3 * address + bits, 99 + 4 * address + 2 * bits)
             return

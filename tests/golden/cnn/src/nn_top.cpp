@@ -10,28 +10,40 @@ void nn_top(hls::stream<ap_uint<16> >& x, hls::stream<ap_uint<8> >& y) {
 #pragma HLS BIND_STORAGE variable=dense_layer_weights type=rom_1p impl=lutram
     hls::stream<ap_uint<16> > conv_windows;
 #pragma HLS STREAM variable=conv_windows depth=2
+#pragma HLS BIND_STORAGE variable=conv_windows type=fifo impl=srl
     hls::stream<ap_uint<32> > relu;
 #pragma HLS STREAM variable=relu depth=2
+#pragma HLS BIND_STORAGE variable=relu type=fifo impl=srl
     hls::stream<ap_uint<16> > relu_narrow;
 #pragma HLS STREAM variable=relu_narrow depth=2
+#pragma HLS BIND_STORAGE variable=relu_narrow type=fifo impl=srl
     hls::stream<ap_uint<16> > pool_windows;
 #pragma HLS STREAM variable=pool_windows depth=2
+#pragma HLS BIND_STORAGE variable=pool_windows type=fifo impl=srl
     hls::stream<ap_uint<16> > pool;
 #pragma HLS STREAM variable=pool depth=2
+#pragma HLS BIND_STORAGE variable=pool type=fifo impl=srl
     hls::stream<ap_uint<48> > pool_wide;
 #pragma HLS STREAM variable=pool_wide depth=2
+#pragma HLS BIND_STORAGE variable=pool_wide type=fifo impl=srl
     hls::stream<ap_uint<60> > dense;
 #pragma HLS STREAM variable=dense depth=2
+#pragma HLS BIND_STORAGE variable=dense type=fifo impl=srl
     hls::stream<ap_uint<12> > dense_narrow;
 #pragma HLS STREAM variable=dense_narrow depth=2
+#pragma HLS BIND_STORAGE variable=dense_narrow type=fifo impl=srl
     hls::stream<ap_uint<11> > softmax_exp;
 #pragma HLS STREAM variable=softmax_exp depth=2
+#pragma HLS BIND_STORAGE variable=softmax_exp type=fifo impl=srl
     hls::stream<ap_uint<11> > softmax_exp_branch;
 #pragma HLS STREAM variable=softmax_exp_branch depth=2
+#pragma HLS BIND_STORAGE variable=softmax_exp_branch type=fifo impl=srl
     hls::stream<ap_uint<11> > softmax_exp_branch_2;
 #pragma HLS STREAM variable=softmax_exp_branch_2 depth=5
+#pragma HLS BIND_STORAGE variable=softmax_exp_branch_2 type=fifo impl=srl
     hls::stream<ap_uint<11> > softmax_inverse_first;
 #pragma HLS STREAM variable=softmax_inverse_first depth=2
+#pragma HLS BIND_STORAGE variable=softmax_inverse_first type=fifo impl=srl
 
     lutra::sliding_window<conv_window_config>(x, conv_windows);
     lutra::dense<conv_layer_config>(conv_windows, relu, conv_layer_weights, conv_layer_bias);
