@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,10 @@ from lutra.quantize.precision import Settings
 from .commands import files, here, lutra, refused
 
 __all__ = ["files", "here", "lutra", "refused"]
+
+# A shell that runs the tests in the background has Ctrl-C ignored, by all programs that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def small_cnn() -> Graph:

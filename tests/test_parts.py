@@ -55,15 +55,15 @@ def test_a_value_that_others_read_leaves_its_function() -> None:
     assert [len(process.reads) for process in design.processes] == [1, 1, 1, 2]
 
 
-def test_every_branch_of_a_fork_holds_a_frame_of_its_own_stream() -> None:
-    """Three readers with other lanes than the writer: the frame is that of the fork."""
+def test_every_branch_of_a_fork_has_the_beats_of_its_stream() -> None:
+    """Three readers with other lanes than the writer take two forks, before they are adapted."""
     make = Maker((6, 4), EIGHT)
     a = make.add(Relu(), "x")
     ends = [make.add(Dense(), a, make.constant(np.ones((4, 4)))) for _ in range(3)]
     y = make.combine(ends[0], make.combine(ends[1], ends[2]))
     design = plan(make.graph(y), Folding({a: Fold(2), ends[0]: Fold(1, 4)}))
     forks = [p for p in design.processes if isinstance(p, DuplicateProcess)]
-    assert [design.streams[name].depth for fork in forks for name in fork.writes] == [12] * 4
+    assert [design.streams[name].beats for fork in forks for name in fork.writes] == [12] * 4
 
 
 def recurrent(fold: Fold) -> tuple[FixedGraph, Folding]:
