@@ -29,7 +29,7 @@ from .hardware.parts import Target, find_part
 from .hardware.summary import performance
 from .hardware.summary import resources as resource_rows
 from .interface import host_files, memory_bank, movers, network_streams, top
-from .lint import check_project
+from .lint.checker import check_project
 from .names import Names, identifier
 from .parallel_code import network_text, sums_text
 from .plan import Plan, Stream

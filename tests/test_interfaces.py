@@ -15,7 +15,7 @@ from lutra.frontend.storage import write_folder
 from lutra.hls_templates.bus import INTERFACES
 from lutra.hls_templates.folding import Folding
 from lutra.hls_templates.interface import memory_bank
-from lutra.hls_templates.lint import lint
+from lutra.hls_templates.lint.checker import lint
 from lutra.hls_templates.project import Options, project_files
 from lutra.quantize.fixed import FixedGraph
 from lutra.quantize.fixed_onnx import FixedModel

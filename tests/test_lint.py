@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lutra.hls_templates.folding import Folding
-from lutra.hls_templates.lint import LintError, check_project, lint
+from lutra.hls_templates.lint.checker import LintError, check_project, lint
 from lutra.quantize.fixed_onnx import FixedModel
 
 from .test_generator import generated

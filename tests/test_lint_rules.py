@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from lutra.hls_templates.lint import lint
+from lutra.hls_templates.lint.checker import lint
 from lutra.hls_templates.project import Options, project_files
 from lutra.quantize.fixed_onnx import FixedModel
 

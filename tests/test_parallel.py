@@ -24,7 +24,7 @@ from lutra.hls_templates.hardware.parallel import Walk, parallel_depth
 from lutra.hls_templates.hardware.parts import Target, find_part
 from lutra.hls_templates.hardware.resources import process_resources
 from lutra.hls_templates.hardware.schedule import schedules
-from lutra.hls_templates.lint import lint
+from lutra.hls_templates.lint.checker import lint
 from lutra.hls_templates.parallel import MOST_OPERATIONS, WIDEST, ParallelError, is_sum
 from lutra.hls_templates.plan import Plan
 from lutra.hls_templates.planner import plan

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
-from .lint_text import Finding
+from .text import Finding
 
 DEPRECATED = {
     "RESOURCE": "BIND_STORAGE or BIND_OP",

@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..frontend.errors import LutraError
-from .lint_kernels import check_functions, check_sizes
-from .lint_pragmas import check_ports, check_pragmas
-from .lint_text import Finding, enclosed, split
-from .names import is_safe
+from ...frontend.errors import LutraError
+from ..names import is_safe
+from .kernels import check_functions, check_sizes
+from .pragmas import check_ports, check_pragmas
+from .text import Finding, enclosed, split
 
 
 class LintError(LutraError):

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from .lint_text import WIDEST, Finding, enclosed, split
+from .text import WIDEST, Finding, enclosed, split
 
 MACROS = frozenset(
     (
