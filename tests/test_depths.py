@@ -140,8 +140,8 @@ def test_depths_are_enough_and_none_is_too_deep(seed: int, size: int) -> None:
             assert ends(calls, {**found.depths, name: depth - 1}, frames) != free, name
 
 
-def test_a_search_that_is_too_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Depths are enough without it, and they say that they may not be the smallest."""
+def test_a_search_that_is_too_long_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Depths are enough all the same, and they say that they may not be the smallest."""
     differ = 0
     for seed in range(60):
         calls = random_calls(seed, 6)
@@ -190,3 +190,18 @@ def test_too_many_beats_are_refused(fixed_cnn: FixedModel, monkeypatch: pytest.M
     monkeypatch.setattr(schedule, "MOST_BEATS", 100)
     with pytest.raises(FoldingError, match=r"beats a frame.*at most 100.*larger pe and simd"):
         size_fifos(plan(fixed_cnn.fixed, Folding()), TARGET)
+
+
+def test_of_a_large_design_what_may_save_most_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if frames were too long for the whole search."""
+    saved = 0
+    for seed in range(60):
+        network = Network(random_calls(seed, 8))
+        with monkeypatch.context() as patch:
+            patch.setattr(sizing, "WORK", 0)
+            some = smallest_depths(network)
+            patch.setattr(sizing, "TRIALS", 0)
+            none = smallest_depths(network)
+        assert all(some.depths[name] <= depth for name, depth in none.depths.items())
+        saved += some.depths != none.depths
+    assert saved

@@ -41,8 +41,13 @@ SETTLED = 8
 awaited further: of unlimited FIFOs, and where it would only save room."""
 
 WORK = 10_000_000
-"""Accesses that the search for smaller FIFOs may look at.  It is not begun where a frame has more
-than a thousandth of that: then depths are proved to be enough, but may not be the smallest."""
+"""Accesses that the search for the smallest FIFOs may look at.  It is not begun where a frame has
+more than a thousandth of that: then only some FIFOs are tried, and depths are proved to be enough,
+but may not be the smallest."""
+
+TRIAL = 20
+TRIALS = 24_000_000
+"""Of such a design: how often one trial may look at each access, and accesses of all trials."""
 
 
 @dataclass(frozen=True)
@@ -215,8 +220,9 @@ class _Sizing:
         table, depths = self._settled(table, depths)
         loose = [name for name in depths if depths[name] > low[name]]
         minimal = not loose
-        if loose and self.network.accesses < self.budget // 1000:
-            depths, found, minimal = self._shrink(depths, low, loose)
+        if loose:
+            search = self._shrink if self.network.accesses < WORK // 1000 else self._trim
+            depths, found, minimal = search(depths, low, loose)
             table = found.timetable() if found else table
         return Sizes(
             depths,
@@ -306,12 +312,37 @@ class _Sizing:
             return depths, best, False
         return depths, best, True
 
+    def _trim(
+        self, depths: dict[str, int], low: Mapping[str, int], loose: list[str]
+    ) -> tuple[dict[str, int], _Latest | None, bool]:
+        """Make the FIFOs that may save most as small as they could be, or half as large.
+
+        Returns:
+            As :meth:`_shrink` does.
+        """
+        best = None
+        left = TRIALS
+        loose.sort(key=lambda name: (low[name] - depths[name]) * self.bits.get(name, 1))
+        for name in loose:
+            for guess in (low[name], (low[name] + depths[name]) // 2):
+                self.budget = TRIAL * self.network.accesses
+                if left < self.budget:
+                    return depths, best, False
+                left -= self.budget
+                try:
+                    found = self._try(depths | {name: guess})
+                except TooLongError:
+                    continue
+                if found:
+                    depths, best = depths | {name: guess}, found
+                    break
+        return depths, best, all(depths[name] == low[name] for name in loose)
+
     def _try(self, depths: Mapping[str, int]) -> _Latest | None:
         """Latest times with these depths, if no frame is late and the design never stops."""
-        if find_deadlock(self.network, depths):
-            return None
         latest = _Latest(self, depths)
         try:
-            return latest if latest.run(self.budget) else None
+            on_time = latest.run(self.budget)
         finally:
             self.budget -= latest.flow.work
+        return latest if on_time and not find_deadlock(self.network, depths) else None
