@@ -46,7 +46,7 @@ more than a thousandth of that: then only some FIFOs are tried, and depths are p
 but may not be the smallest."""
 
 TRIAL = 20
-TRIALS = 24_000_000
+TRIALS = 12_000_000
 """Of such a design: how often one trial may look at each access, and accesses of all trials."""
 
 
@@ -340,9 +340,10 @@ class _Sizing:
 
     def _try(self, depths: Mapping[str, int]) -> _Latest | None:
         """Latest times with these depths, if no frame is late and the design never stops."""
+        if find_deadlock(self.network, depths):
+            return None
         latest = _Latest(self, depths)
         try:
-            on_time = latest.run(self.budget)
+            return latest if latest.run(self.budget) else None
         finally:
             self.budget -= latest.flow.work
-        return latest if on_time and not find_deadlock(self.network, depths) else None
