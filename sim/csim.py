@@ -167,7 +167,7 @@ def compiled(
         main = here / "main.cpp"
         for i, project in enumerate(projects):
             (here / f"project_{i}").symlink_to(project.resolve())
-        main.write_text(_main(len(projects)))
+        main.write_text(combined(len(projects)))
         binary = here / "csim"
         try:
             compile_cpp(
@@ -192,9 +192,12 @@ def _in_project(error: ToolchainError, projects: Sequence[Path]) -> ToolchainErr
     return error
 
 
-def _main(count: int) -> str:
-    """One program with every project in a namespace; its first argument chooses."""
-    parts = [PRELUDE]
+def combined(count: int, *includes: str) -> str:
+    """One program with every project in a namespace; its first argument chooses.
+
+    ``includes`` are headers that its test benches need besides those of the kernels.
+    """
+    parts = [PRELUDE, *(f'#include "{name}"' for name in includes)]
     for i in range(count):
         parts.append(f"namespace project_{i} {{")
         parts.append(f"#define nn_top nn_top_{i}")  # those of C linkage share one namespace

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..frontend.errors import ModelError, ToolchainError
 from ..frontend.ops import Array
-from .csim import GUARDS, PRELUDE
+from .csim import combined
 from .instrument import read_source, timed_bench, timed_kernels, timed_top
 from .toolchain import Headers, compile_cpp, run_program
 
@@ -174,7 +174,7 @@ def timed(
         for i, project in enumerate(projects):
             _rewrite(project, here / f"project_{i}", kernels=i == 0)
         main = here / "main.cpp"
-        main.write_text(_main(len(projects)))
+        main.write_text(combined(len(projects), "bench.h"))
         binary = here / "timed"
         compile_cpp(
             [main],
@@ -203,25 +203,3 @@ def _rewrite(project: Path, folder: Path, *, kernels: bool) -> None:
     for file in headers:
         text = timed_kernels(read_source(file), str(file))
         (folder / "src" / "lutra" / file.name).write_text(text)
-
-
-def _main(count: int) -> str:
-    """One program with every project in a namespace; its first argument chooses."""
-    parts = [PRELUDE, '#include "bench.h"']
-    for i in range(count):
-        parts.append(f"namespace project_{i} {{")
-        parts.append(f"#define nn_top nn_top_{i}")  # those of C linkage share one namespace
-        parts.append(f'#include "project_{i}/src/nn_top.cpp"')
-        parts.append("#define main bench_main")
-        parts.append(f'#include "project_{i}/tb/nn_tb.cpp"')
-        parts += ["#undef main", "#undef nn_top"]
-        parts += [f"#undef {guard}" for guard in GUARDS]
-        parts.append("}")
-    parts.append("int main(int argc, char** argv) {")
-    parts.append("    switch (std::atoi(argv[1])) {")
-    parts += [
-        f"        case {i}: return project_{i}::bench_main(argc - 1, argv + 1);"
-        for i in range(count)
-    ]
-    parts.append("    }\n    return 2;\n}")
-    return "\n".join(parts) + "\n"

@@ -181,7 +181,7 @@ def warnings(compiler: str, projects: list[Made]) -> list[str]:
         folder = Path(here)
         for i, project in enumerate(projects):
             (folder / f"project_{i}").symlink_to(project.path)
-        (folder / "main.cpp").write_text(csim._main(len(projects)))
+        (folder / "main.cpp").write_text(csim.combined(len(projects)))
         command = [compiler, "-fsyntax-only", *STRICT, "-Iproject_0/src", *include, "main.cpp"]
         done = run_program(command, folder)
     found = [line for line in done.stderr.splitlines() if re.search(r"(warning|error): ", line)]
