@@ -27,7 +27,6 @@ from .frontend.onnx.options import ImportOptions
 from .frontend.storage import check_distinct, check_file, check_folder
 from .hls_templates.hardware.goal import Goal
 from .hls_templates.project import Options
-from .inspection import inspect
 from .options import (
     FAILED,
     PATH,
@@ -132,7 +131,7 @@ def _complain(text: str, status: int = BAD) -> int:
 
 cli.add_command(Later("demo", ".demo", "demo"))
 cli.add_command(Later("train", ".training", "train"))
-cli.add_command(inspect)
+cli.add_command(Later("inspect", ".inspection", "inspect"))
 
 
 @cli.command(

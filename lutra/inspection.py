@@ -11,13 +11,15 @@ from rich.table import Table
 from . import show, workflow
 from .console import open_console, print_json, say
 from .frontend.drawing import draw
-from .frontend.errors import ToolchainError, clip
+from .frontend.errors import LutraError, ModelError, ToolchainError, clip
 from .frontend.graph import Graph
-from .frontend.onnx.check import Check
+from .frontend.onnx.check import Check, check
 from .frontend.onnx.options import ImportOptions
+from .frontend.onnx.read import read_model
 from .frontend.pictures import check_picture
 from .frontend.storage import check_distinct
 from .options import FAILED, PATH, file_option, import_options, json_option
+from .quantize.fixed_onnx import is_fixed
 
 
 @click.command(
@@ -59,7 +61,7 @@ def inspect(
     result: Check | str | None = None
     if checked:
         try:
-            result = workflow.check_network(model, graph, data, imported)
+            result = check_network(model, graph, data, imported)
         except ToolchainError as error:
             result = str(error)
     if as_json:
@@ -67,6 +69,29 @@ def inspect(
     else:
         _print(graph, result, open_console())
     return 0 if result is None or (isinstance(result, Check) and result.passed) else FAILED
+
+
+def check_network(
+    path: str | Path, graph: Graph, data: Path | None, options: ImportOptions
+) -> Check:
+    """How a network compares with the file that it was read from, on samples or random inputs.
+
+    Raises:
+        ToolchainError: nothing that is installed runs the file.
+        LutraError: the file is in fixed point, or the data cannot be read or do not fit.
+    """
+    body = read_model(path)
+    try:
+        if is_fixed(body):
+            raise ModelError(
+                "is in fixed point already",
+                expected="a float model",
+                remedy="Compare it with its float model by: lutra report",
+            )
+        feeds = workflow.read_feeds(data, graph) if data is not None else None
+        return check(body, graph, str(path), feeds, options)
+    except LutraError as error:
+        raise error.in_file(str(path)) from None
 
 
 def _check_json(result: Check | str | None) -> dict[str, object]:

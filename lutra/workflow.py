@@ -20,8 +20,6 @@ from .frontend.datafile import load_arrays, load_samples
 from .frontend.errors import LutraError, ModelError
 from .frontend.graph import Graph, expect_single
 from .frontend.names import Names
-from .frontend.onnx.check import Check, check
-from .frontend.onnx.importer import from_onnx
 from .frontend.onnx.options import DEFAULTS, ImportOptions
 from .frontend.onnx.read import read_model
 from .frontend.ops import Array, Shape
@@ -97,31 +95,10 @@ def quantise(graph: Graph, settings: Settings, x: Array, console: Console) -> Fi
     return FixedModel(graph, lower(graph, calibrate(graph, settings, x, track)))
 
 
-def check_network(
-    path: str | Path, graph: Graph, data: Path | None, options: ImportOptions
-) -> Check:
-    """How a network compares with the file that it was read from, on samples or random inputs.
-
-    Raises:
-        ToolchainError: nothing that is installed runs the file.
-        LutraError: the file is in fixed point, or the data cannot be read or do not fit.
-    """
-    body = read_model(path)
-    try:
-        if is_fixed(body):
-            raise ModelError(
-                "is in fixed point already",
-                expected="a float model",
-                remedy="Compare it with its float model by: lutra report",
-            )
-        feeds = read_feeds(data, graph) if data is not None else None
-        return check(body, graph, str(path), feeds, options)
-    except LutraError as error:
-        raise error.in_file(str(path)) from None
-
-
 def load_network(path: str | Path, options: ImportOptions = DEFAULTS) -> Graph:
     """A float network: of a float ONNX file, or the one that a fixed-point file was made from."""
+    from .frontend.onnx.importer import from_onnx  # not needed by most commands
+
     body = read_model(path)
     try:
         if not is_fixed(body):
